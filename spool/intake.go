@@ -1,0 +1,134 @@
+package spool
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"restante/internal/mail"
+)
+
+// Intake takes messages in.
+type Intake interface {
+	// Create opens a staging area for one message. It fails with ErrFull or
+	// ErrReadOnly before a body is transferred in vain.
+	Create() (Staged, error)
+}
+
+// Staged is a message on its way in. Exactly one of Commit, Settle (as a
+// Report) and Abort ends it; Abort after another end does nothing. It is not
+// safe for concurrent use.
+type Staged interface {
+	// Write appends to the body. Memory stays bounded whatever the size.
+	io.Writer
+	// ID is the queue ID that the message will have.
+	ID() mail.ID
+	// Size is the number of body octets written so far.
+	Size() int64
+	// Commit makes the message durable together with all its deposits and
+	// tasks, and wakes who waits for them. A message with neither is refused.
+	// The context bounds the wait for the answer, not the commit: when it
+	// ends first the error wraps ErrUncertain and the context's.
+	Commit(ctx context.Context, m Message) (Receipt, error)
+	// Abort throws the staged body away.
+	Abort()
+}
+
+// Message is what Commit stores beside the body.
+type Message struct {
+	// Envelope.Arrived is set by the engine.
+	Envelope mail.Envelope
+	// Structure is what internal/structure found in the body, encoded; opaque
+	// to engines. Nil if no mailbox will show the message.
+	Structure []byte
+	Deposits  []Deposit
+	Tasks     []Task
+}
+
+// Deposit puts the message into one mailbox, exactly once.
+type Deposit struct {
+	Account string
+	// Mailbox is a name; "" and any case of INBOX mean INBOX, which is made
+	// if it is not there. Another missing mailbox fails with ErrNoMailbox.
+	Mailbox string
+	Flags   Flags
+	// InternalDate is IMAP's INTERNALDATE; zero means now.
+	InternalDate time.Time
+	// Prefix is read in front of the body in this mailbox alone: the
+	// Return-Path and Delivered-To fields of final delivery.
+	Prefix []byte
+}
+
+// Task is what one destination shall do for the message: one or more
+// recipients that share a next hop and a domain.
+type Task struct {
+	Destination Destination
+	Recipients  []mail.Recipient
+	// Delay keeps the first attempt back (FUTURERELEASE); 0 is now.
+	Delay time.Duration
+	// Warn is when the sender shall be told that the message is late, Expire
+	// when it shall be returned; both count from the commit, 0 means never.
+	Warn, Expire time.Duration
+}
+
+// Destination is what the queue is ordered and backed off by: the name of the
+// next-hop route and, where the route has no fixed next hop, the domain.
+type Destination struct {
+	Route, Domain string
+}
+
+// String is "route/domain", or "route" when the route alone decides.
+func (d Destination) String() string {
+	if d.Domain == "" {
+		return d.Route
+	}
+	return d.Route + "/" + d.Domain
+}
+
+// Receipt tells what a commit made.
+type Receipt struct {
+	ID mail.ID
+	// Deposited has one element for each deposit, in order.
+	Deposited []Deposited
+	// Tasks has one element for each task, in order.
+	Tasks []TaskID
+}
+
+// Deposited is where a deposit went, for IMAP's APPENDUID.
+type Deposited struct {
+	Mailbox     MailboxID
+	UIDValidity uint32
+	UID         UID
+}
+
+// Bodies reads what was taken in.
+type Bodies interface {
+	// OpenBody opens a stored body, without any deposit's prefix. It stays
+	// readable until closed, even when its last reference goes meanwhile.
+	// Reads fail with ErrCorrupt rather than return damaged octets.
+	OpenBody(id mail.ID) (Body, error)
+	// Structure returns Message.Structure of a stored message; nil if it
+	// was committed without.
+	Structure(id mail.ID) ([]byte, error)
+	// Stat returns what is known of a stored message.
+	Stat(id mail.ID) (Info, error)
+}
+
+// Body is random access to a stored body. ReadAt is safe for concurrent use.
+type Body interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Info describes a stored message.
+type Info struct {
+	ID       mail.ID
+	Envelope mail.Envelope
+	// Size is the body's, in octets.
+	Size int64
+	// Hash is SHA-256 of the body.
+	Hash [32]byte
+	// References counts the tasks and mailbox entries that need the body.
+	References int
+}

@@ -1,0 +1,35 @@
+// Package badger is the spool engine on Badger, and the only importer of it.
+//
+// # Writing
+//
+// One goroutine, the committer, does every write. Verbs hand it operations;
+// those that are waiting when it is free run one after another inside one
+// Badger transaction and share its sync, so a lone commit is not delayed and
+// many at once cost one sync. An operation that fails leaves no trace: the
+// batch is run again without it. Since nobody else writes, an operation may
+// read, decide and write without conflicts; what it changes in memory it
+// changes in its after function, once the transaction is durable.
+//
+// A transaction that Badger does not commit for sure makes the engine
+// read-only (spool.ErrReadOnly): nothing is acknowledged that may be missing.
+//
+// # Reading
+//
+// Readers use Badger's snapshots and never wait for the committer. An open
+// Body holds its snapshot, which is why it can be read after its message is
+// gone.
+//
+// # Bodies
+//
+// A body is chunks of chunkSize. A body of one chunk is written in the very
+// transaction that commits the message. A longer one is written as it streams
+// in, each chunk durable before the next, under a garbage mark that the
+// commit takes off; what still has its mark when the spool is opened belonged
+// to no message, and is swept.
+//
+// # Queue
+//
+// Leases live in memory alone: there is one process, and when it dies so do
+// its leases. Destinations that have tasks are held in memory too (some
+// hundred bytes each); tasks are not. keys.go documents every record.
+package badger

@@ -1,0 +1,169 @@
+package badger
+
+import (
+	"encoding/binary"
+	"time"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// The records of the spool. Integers in keys are big-endian, so that key order
+// is their order; times are Unix nanoseconds. Every value ends with a CRC-32C
+// of key and payload (codec.go).
+//
+//	0format                                  the format's version
+//	0mailbox                                 last MailboxID given
+//	0uidvalidity                             last UIDVALIDITY given
+//
+//	m ID                                     message: envelope, size, hash, chunks
+//	r ID                                     references to it, next task number
+//	s ID                                     its structure, if a mailbox shows it
+//	b ID chunk:4                             its body
+//	g ID                                     garbage mark: the chunks of ID belong to
+//	                                         no message (not yet, or no longer)
+//
+//	t ID n:2                                 task: state, times, recipients
+//	q route 0 domain 0 prio:1 due:8 ID n:2   tasks in state queued, by destination;
+//	                                         prio is 9 less the priority
+//	x time:8 ID n:2                          timer of a queued task: its warning,
+//	                                         then its expiry
+//	d route 0 domain 0                       a destination's failures and back-off
+//
+//	N account 0 name                         mailbox name to MailboxID
+//	S account 0 name                         subscription
+//	M mailbox:8                              mailbox row with its counts
+//	E mailbox:8 uid:4                        entry
+//	J mailbox:8 modseq:8 uid:4               journal: the entry's latest change
+//	z mailbox:8                              deleted mailbox whose entries are
+//	                                         still to be freed
+const (
+	kMeta        = '0'
+	kMessage     = 'm'
+	kRefs        = 'r'
+	kStructure   = 's'
+	kChunk       = 'b'
+	kGarbage     = 'g'
+	kTask        = 't'
+	kQueue       = 'q'
+	kTimer       = 'x'
+	kDestination = 'd'
+	kName        = 'N'
+	kSubscribed  = 'S'
+	kMailbox     = 'M'
+	kEntry       = 'E'
+	kJournal     = 'J'
+	kZombie      = 'z'
+)
+
+const (
+	metaFormat      = "format"
+	metaMailbox     = "mailbox"
+	metaUIDValidity = "uidvalidity"
+)
+
+func metaKey(name string) []byte { return append([]byte{kMeta}, name...) }
+
+// idKey makes the key of the records that have one for each message.
+func idKey(kind byte, id mail.ID) []byte { return append([]byte{kind}, id[:]...) }
+
+func idOf(key []byte) (id mail.ID) {
+	copy(id[:], key[1:])
+	return id
+}
+
+func chunkKey(id mail.ID, n uint32) []byte {
+	return binary.BigEndian.AppendUint32(idKey(kChunk, id), n)
+}
+
+func taskKey(id spool.TaskID) []byte {
+	return appendTask([]byte{kTask}, id)
+}
+
+func appendTask(b []byte, id spool.TaskID) []byte {
+	b = append(b, id.Message[:]...)
+	return binary.BigEndian.AppendUint16(b, id.N)
+}
+
+const taskLen = len(mail.ID{}) + 2
+
+// taskOf reads the task ID off the end of a t, q or x key.
+func taskOf(key []byte) (id spool.TaskID) {
+	if len(key) < taskLen {
+		return id
+	}
+	tail := key[len(key)-taskLen:]
+	copy(id.Message[:], tail)
+	id.N = binary.BigEndian.Uint16(tail[len(id.Message):])
+	return id
+}
+
+func destinationKey(kind byte, d spool.Destination) []byte {
+	b := make([]byte, 0, len(d.Route)+len(d.Domain)+3+1+8+taskLen)
+	b = append(b, kind)
+	b = append(b, d.Route...)
+	b = append(b, 0)
+	b = append(b, d.Domain...)
+	return append(b, 0)
+}
+
+// destinationOf reads the destination out of a q or d key.
+func destinationOf(key []byte) (d spool.Destination, ok bool) {
+	var parts [2]string
+	key = key[1:]
+	for i := range parts {
+		n := 0
+		for n < len(key) && key[n] != 0 {
+			n++
+		}
+		if n == len(key) {
+			return d, false
+		}
+		parts[i], key = string(key[:n]), key[n+1:]
+	}
+	return spool.Destination{Route: parts[0], Domain: parts[1]}, true
+}
+
+func queueKey(d spool.Destination, priority int, due time.Time, id spool.TaskID) []byte {
+	b := append(destinationKey(kQueue, d), prioByte(priority))
+	return appendTask(appendTime(b, due), id)
+}
+
+func prioByte(priority int) byte { return byte(9 - min(max(priority, -9), 9)) }
+
+// queueOrder reads the order inside the destination off a q key.
+func queueOrder(key []byte) (prio byte, due time.Time) {
+	tail := key[len(key)-taskLen-9:]
+	return tail[0], time.Unix(0, int64(binary.BigEndian.Uint64(tail[1:])))
+}
+
+func timerKey(at time.Time, id spool.TaskID) []byte {
+	return appendTask(appendTime([]byte{kTimer}, at), id)
+}
+
+func timerOf(key []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(key[1:])))
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
+}
+
+func nameKey(kind byte, account, name string) []byte {
+	b := append([]byte{kind}, account...)
+	b = append(b, 0)
+	return append(b, name...)
+}
+
+func mailboxKey(kind byte, id spool.MailboxID) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(id))
+}
+
+func entryKey(id spool.MailboxID, uid spool.UID) []byte {
+	return binary.BigEndian.AppendUint32(mailboxKey(kEntry, id), uint32(uid))
+}
+
+func journalKey(id spool.MailboxID, m spool.ModSeq, uid spool.UID) []byte {
+	b := binary.BigEndian.AppendUint64(mailboxKey(kJournal, id), uint64(m))
+	return binary.BigEndian.AppendUint32(b, uint32(uid))
+}

@@ -1,0 +1,274 @@
+package badger
+
+import (
+	"net/netip"
+	"time"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// The payloads of the records. Each begins with the version of its own layout,
+// so that one record can change without the others.
+
+const recordVersion = 1
+
+func newRecord() *enc { return &enc{b: append(make([]byte, 0, 256), recordVersion)} }
+
+func openRecord(payload []byte) *dec {
+	d := &dec{b: payload}
+	if d.byte() != recordVersion {
+		d.fail()
+	}
+	return d
+}
+
+// messageRecord is what is stored under m.
+type messageRecord struct {
+	env    mail.Envelope
+	size   int64
+	hash   [32]byte
+	chunks uint32
+}
+
+func (m *messageRecord) encode() []byte {
+	e := newRecord()
+	env := &m.env
+	e.string(env.From.Local)
+	e.string(env.From.Domain)
+	e.string(env.EnvID)
+	e.byte(byte(env.Ret))
+	e.bool(env.EightBit)
+	e.bool(env.UTF8)
+	e.bool(env.RequireTLS)
+	e.int(int64(env.Priority))
+	e.time(env.Arrived)
+	e.string(env.Client.Protocol)
+	addr, _ := env.Client.Addr.MarshalBinary() // never fails
+	e.bytes(addr)
+	e.string(env.Client.Helo)
+	e.string(env.Client.Account)
+	e.uint(uint64(m.size))
+	e.raw(m.hash[:])
+	e.uint(uint64(m.chunks))
+	return e.b
+}
+
+func decodeMessage(payload []byte) (m messageRecord, err error) {
+	d := openRecord(payload)
+	env := &m.env
+	env.From = mail.Address{Local: d.string(), Domain: d.string()}
+	env.EnvID = d.string()
+	env.Ret = mail.Return(d.byte())
+	env.EightBit = d.bool()
+	env.UTF8 = d.bool()
+	env.RequireTLS = d.bool()
+	env.Priority = int(d.int())
+	env.Arrived = d.time()
+	env.Client.Protocol = d.string()
+	var addr netip.Addr
+	if addr.UnmarshalBinary(d.bytes()) != nil {
+		d.fail()
+	}
+	env.Client.Addr = addr
+	env.Client.Helo = d.string()
+	env.Client.Account = d.string()
+	m.size = int64(d.uint())
+	copy(m.hash[:], d.take(uint64(len(m.hash))))
+	m.chunks = uint32(d.uint())
+	return m, d.end()
+}
+
+// refsRecord is what is stored under r.
+type refsRecord struct {
+	refs     uint64
+	nextTask uint64
+}
+
+func (r refsRecord) encode() []byte {
+	e := newRecord()
+	e.uint(r.refs)
+	e.uint(r.nextTask)
+	return e.b
+}
+
+func decodeRefs(payload []byte) (r refsRecord, err error) {
+	d := openRecord(payload)
+	r.refs, r.nextTask = d.uint(), d.uint()
+	return r, d.end()
+}
+
+// taskRecord is what is stored under t.
+type taskRecord struct {
+	dest                        spool.Destination
+	state                       spool.State // never Leased: leases live in memory
+	priority                    int
+	attempts                    int
+	queued, due, warns, expires time.Time
+	warned                      bool
+	// held is when Hold stopped it; zero otherwise.
+	held time.Time
+	// timer is where its x record is; zero if it has none.
+	timer time.Time
+	rcpts []spool.RecipientState
+}
+
+func (t *taskRecord) encode() []byte {
+	e := newRecord()
+	e.string(t.dest.Route)
+	e.string(t.dest.Domain)
+	e.byte(byte(t.state))
+	e.int(int64(t.priority))
+	e.uint(uint64(t.attempts))
+	e.time(t.queued)
+	e.time(t.due)
+	e.time(t.warns)
+	e.time(t.expires)
+	e.bool(t.warned)
+	e.time(t.held)
+	e.time(t.timer)
+	e.uint(uint64(len(t.rcpts)))
+	for i := range t.rcpts {
+		r := &t.rcpts[i]
+		e.string(r.To.Local)
+		e.string(r.To.Domain)
+		e.string(r.Original)
+		e.byte(byte(r.Notify))
+		e.status(r.Last)
+	}
+	return e.b
+}
+
+func decodeTask(payload []byte) (t taskRecord, err error) {
+	d := openRecord(payload)
+	t.dest = spool.Destination{Route: d.string(), Domain: d.string()}
+	if t.state = spool.State(d.byte()); t.state > spool.Dead {
+		d.fail()
+	}
+	t.priority = int(d.int())
+	t.attempts = int(d.uint())
+	t.queued = d.time()
+	t.due = d.time()
+	t.warns = d.time()
+	t.expires = d.time()
+	t.warned = d.bool()
+	t.held = d.time()
+	t.timer = d.time()
+	t.rcpts = make([]spool.RecipientState, d.count())
+	for i := range t.rcpts {
+		r := &t.rcpts[i]
+		r.To = mail.Address{Local: d.string(), Domain: d.string()}
+		r.Original = d.string()
+		r.Notify = mail.Notify(d.byte())
+		r.Last = d.status()
+	}
+	return t, d.end()
+}
+
+func (e *enc) status(s mail.Status) {
+	e.uint(uint64(s.Code))
+	for _, v := range s.Enhanced {
+		e.uint(uint64(v))
+	}
+	e.string(s.Text)
+	e.string(s.Remote)
+}
+
+func (d *dec) status() (s mail.Status) {
+	s.Code = int(d.uint())
+	for i := range s.Enhanced {
+		s.Enhanced[i] = int(d.uint())
+	}
+	s.Text = d.string()
+	s.Remote = d.string()
+	return s
+}
+
+// destinationRecord is what is stored under d.
+type destinationRecord struct {
+	failures int
+	until    time.Time
+	last     mail.Status
+}
+
+func (r *destinationRecord) encode() []byte {
+	e := newRecord()
+	e.uint(uint64(r.failures))
+	e.time(r.until)
+	e.status(r.last)
+	return e.b
+}
+
+func decodeDestination(payload []byte) (r destinationRecord, err error) {
+	d := openRecord(payload)
+	r.failures = int(d.uint())
+	r.until = d.time()
+	r.last = d.status()
+	return r, d.end()
+}
+
+func encodeMailbox(m *spool.Mailbox) []byte {
+	e := newRecord()
+	e.string(m.Account)
+	e.string(m.Name)
+	e.string(string(m.Use))
+	e.uint(uint64(m.UIDValidity))
+	e.uint(uint64(m.UIDNext))
+	e.uint(uint64(m.ModSeq))
+	e.uint(uint64(m.Messages))
+	e.uint(uint64(m.Unseen))
+	e.uint(uint64(m.Deleted))
+	e.uint(uint64(m.Size))
+	return e.b
+}
+
+func decodeMailbox(id spool.MailboxID, payload []byte) (m spool.Mailbox, err error) {
+	d := openRecord(payload)
+	m.ID = id
+	m.Account = d.string()
+	m.Name = d.string()
+	m.Use = spool.Use(d.string())
+	m.UIDValidity = uint32(d.uint())
+	m.UIDNext = spool.UID(d.uint())
+	m.ModSeq = spool.ModSeq(d.uint())
+	m.Messages = uint32(d.uint())
+	m.Unseen = uint32(d.uint())
+	m.Deleted = uint32(d.uint())
+	m.Size = int64(d.uint())
+	return m, d.end()
+}
+
+func encodeEntry(n *spool.Entry) []byte {
+	e := newRecord()
+	e.raw(n.Message[:])
+	e.byte(byte(n.Flags.System))
+	e.uint(uint64(len(n.Flags.Keywords)))
+	for _, k := range n.Flags.Keywords {
+		e.string(k)
+	}
+	e.time(n.InternalDate)
+	e.time(n.Saved)
+	e.bytes(n.Prefix)
+	e.uint(uint64(n.Size))
+	e.uint(uint64(n.ModSeq))
+	return e.b
+}
+
+func decodeEntry(uid spool.UID, payload []byte) (n spool.Entry, err error) {
+	d := openRecord(payload)
+	n.UID = uid
+	copy(n.Message[:], d.take(uint64(len(n.Message))))
+	n.Flags.System = spool.SystemFlags(d.byte())
+	if c := d.count(); c > 0 {
+		n.Flags.Keywords = make([]string, c)
+		for i := range n.Flags.Keywords {
+			n.Flags.Keywords[i] = d.string()
+		}
+	}
+	n.InternalDate = d.time()
+	n.Saved = d.time()
+	n.Prefix = d.bytes()
+	n.Size = int64(d.uint())
+	n.ModSeq = spool.ModSeq(d.uint())
+	return n, d.end()
+}

@@ -1,0 +1,262 @@
+// Package config reads restante's configuration file: TOML, strict, with the
+// line of everything that is wrong in it.
+//
+// Default gives the configuration that holds without a file; Load lays a file
+// over it; Check looks for what cannot work, all of it at once. The package
+// describes, it does not act: it opens no socket, and apart from secrets and
+// certificates that Check tries to read it touches no file. Only cmd/restante
+// imports it; every other room is given its own Options.
+//
+// config.toml.example at the top of the repository is the reference for
+// administrators; a test holds it against the types and defaults here.
+package config
+
+// Config is the whole configuration. Keys of the file are the toml tags.
+type Config struct {
+	// Hostname is what the daemon calls itself; see ServerName.
+	Hostname string `toml:"hostname"`
+	// StateDirectory holds the spool, the accounts and a self-signed
+	// certificate; see StatePath.
+	StateDirectory string `toml:"state_directory"`
+	// ControlSocket is where commands reach the daemon; see ControlPath.
+	ControlSocket string `toml:"control_socket"`
+
+	// Listeners replace the default ones as soon as the file has one.
+	Listeners []Listener `toml:"listener"`
+	SMTP      SMTP       `toml:"smtp"`
+	IMAP      IMAP       `toml:"imap"`
+	TLS       TLS        `toml:"tls"`
+	// Domains are delivered here. They replace the default, localhost, as
+	// soon as the file has one. The first is that of a bare user name.
+	Domains  []Domain  `toml:"domain"`
+	Accounts []Account `toml:"account"`
+	// Aliases lead from a local address to addresses here or elsewhere.
+	Aliases map[string]Strings `toml:"aliases"`
+	Routes  []Route            `toml:"route"`
+	Queue   Queue              `toml:"queue"`
+	DNS     DNS                `toml:"dns"`
+	Log     Log                `toml:"log"`
+
+	source source
+}
+
+// Role is what a listener serves.
+type Role string
+
+// The roles, and what a socket unit calls them in FileDescriptorName.
+const (
+	// RoleSMTP takes mail for local domains from anybody and relays for
+	// trusted networks and authenticated clients; STARTTLS.
+	RoleSMTP Role = "smtp"
+	// RoleSubmission is RFC 6409 with STARTTLS, RoleSubmissions with TLS
+	// from the first octet (RFC 8314).
+	RoleSubmission  Role = "submission"
+	RoleSubmissions Role = "submissions"
+	// RoleIMAP is IMAP with STARTTLS, RoleIMAPS with TLS from the first octet.
+	RoleIMAP  Role = "imap"
+	RoleIMAPS Role = "imaps"
+)
+
+// Roles are all there are.
+func Roles() []Role {
+	return []Role{RoleSMTP, RoleSubmission, RoleSubmissions, RoleIMAP, RoleIMAPS}
+}
+
+// Listener is one role on one or more addresses, "host:port".
+type Listener struct {
+	Role      Role    `toml:"role"`
+	Addresses Strings `toml:"address"`
+}
+
+// SMTP is how mail is taken in, by all SMTP roles.
+type SMTP struct {
+	// TrustedNetworks may relay without authentication: CIDR prefixes.
+	TrustedNetworks Strings `toml:"trusted_networks"`
+	MaxMessageSize  Size    `toml:"max_message_size"`
+	MaxHeaderSize   Size    `toml:"max_header_size"`
+	// MaxRecipients is for one message.
+	MaxRecipients int `toml:"max_recipients"`
+	// MaxHops is the number of Received fields that makes a loop.
+	MaxHops int `toml:"max_hops"`
+	// MaxConnections is for all SMTP listeners together, the other for one
+	// client address.
+	MaxConnections           int `toml:"max_connections"`
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
+	// MaxErrors ends a connection after so many refused commands, MaxAuthFailures
+	// after so many wrong passwords.
+	MaxErrors       int `toml:"max_errors"`
+	MaxAuthFailures int `toml:"max_auth_failures"`
+	// CommandTimeout is the longest wait for a command, DataTimeout the
+	// longest silence inside a message.
+	CommandTimeout Duration `toml:"command_timeout"`
+	DataTimeout    Duration `toml:"data_timeout"`
+}
+
+// IMAP is how mail is collected.
+type IMAP struct {
+	MaxConnections           int `toml:"max_connections"`
+	MaxConnectionsPerAccount int `toml:"max_connections_per_account"`
+	// MaxMessageSize bounds APPEND.
+	MaxMessageSize Size `toml:"max_message_size"`
+	// IdleTimeout ends a silent session (RFC 9051 section 5.4).
+	IdleTimeout Duration `toml:"idle_timeout"`
+}
+
+// TLS names the certificate of all listeners. Both empty: self-signed.
+type TLS struct {
+	// Certificate is a PEM file with the chain, leaf first; Key is its PEM key.
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+}
+
+// Domain is a domain whose mail is delivered here.
+type Domain struct {
+	Name string `toml:"name"`
+	// CatchAll are the addresses that take what is nobody's.
+	CatchAll Strings `toml:"catch_all"`
+}
+
+// Account is an account that the file defines; commands do not change it.
+type Account struct {
+	// Name is its address and its user name.
+	Name string `toml:"name"`
+	// PasswordHash is argon2id in PHC form; PasswordFile holds the password
+	// itself, or such a hash. One of them is given. See Account.Secret.
+	PasswordHash string `toml:"password_hash"`
+	PasswordFile string `toml:"password_file"`
+	// Addresses are more addresses of its own; "*@domain" allows to send as
+	// any address of the domain.
+	Addresses Strings `toml:"addresses"`
+}
+
+// TLSMode is what a route asks of the connection to its next hop.
+type TLSMode string
+
+// The modes.
+const (
+	// TLSNone never uses TLS.
+	TLSNone TLSMode = "none"
+	// TLSOpportunistic uses STARTTLS where it is offered, without checking
+	// the certificate, and goes on without it where it is not.
+	TLSOpportunistic TLSMode = "opportunistic"
+	// TLSRequired sends nothing unless STARTTLS succeeds.
+	TLSRequired TLSMode = "required"
+	// TLSImplicit is TLS from the first octet, usually on port 465.
+	TLSImplicit TLSMode = "implicit"
+)
+
+// NextHopMX is the next_hop that means the recipient domain's own mail
+// exchangers.
+const NextHopMX = "mx"
+
+// Route is the way of mail for some domains.
+type Route struct {
+	// Name is what queue listings and logs call it.
+	Name string `toml:"name"`
+	// Domains are recipient domains: exact, "*.suffix" for everything below
+	// one, "*" for all. The most specific pattern wins.
+	Domains Strings `toml:"domains"`
+	// NextHop is "mx", or hosts in order of preference, "host" or "host:port".
+	NextHop Strings `toml:"next_hop"`
+	TLS     TLSMode `toml:"tls"`
+	// Verify checks the next hop's certificate, with the modes required and
+	// implicit.
+	Verify   bool   `toml:"verify"`
+	Username string `toml:"username"`
+	// Password, or PasswordFile; see Route.Secret.
+	Password     string `toml:"password"`
+	PasswordFile string `toml:"password_file"`
+	// MaxConnections at a time to the next hop; 0 is Queue.PerDestination.
+	MaxConnections int `toml:"max_connections"`
+	// Helo is the name given in EHLO; "" is ServerName.
+	Helo string `toml:"helo"`
+}
+
+// MX tells whether the route goes to the recipient domain's mail exchangers.
+func (r Route) MX() bool { return len(r.NextHop) == 1 && r.NextHop[0] == NextHopMX }
+
+// Queue is the schedule of the queue runner.
+type Queue struct {
+	// Attempt n waits RetryMin*RetryFactor^(n-1), at most RetryMax, give or
+	// take the fraction RetryJitter.
+	RetryMin    Duration `toml:"retry_min"`
+	RetryMax    Duration `toml:"retry_max"`
+	RetryFactor float64  `toml:"retry_factor"`
+	RetryJitter float64  `toml:"retry_jitter"`
+	// WarnAfter tells the sender of a delay, ExpireAfter returns the message;
+	// 0 is never.
+	WarnAfter   Duration `toml:"warn_after"`
+	ExpireAfter Duration `toml:"expire_after"`
+	// Concurrency is the number of deliveries at a time, PerDestination of
+	// those to one destination.
+	Concurrency    int `toml:"concurrency"`
+	PerDestination int `toml:"per_destination"`
+}
+
+// DNS is how names are looked up.
+type DNS struct {
+	// Resolver is "ip:port" or "ip"; "" is what /etc/resolv.conf says.
+	Resolver string `toml:"resolver"`
+}
+
+// Log is what goes to standard error.
+type Log struct {
+	// Level is debug, info, warn or error; Format is text or json.
+	Level  string `toml:"level"`
+	Format string `toml:"format"`
+}
+
+// Default returns the configuration that holds without a file: everything on
+// loopback, the domain localhost, mail for elsewhere straight to its MX.
+func Default() *Config {
+	return &Config{
+		Listeners: defaultListeners(),
+		SMTP: SMTP{
+			TrustedNetworks:          Strings{"127.0.0.0/8", "::1/128"},
+			MaxMessageSize:           50 * MiB,
+			MaxHeaderSize:            256 * KiB,
+			MaxRecipients:            1000,
+			MaxHops:                  100,
+			MaxConnections:           1000,
+			MaxConnectionsPerAddress: 100,
+			MaxErrors:                20,
+			MaxAuthFailures:          3,
+			CommandTimeout:           5 * Minute,
+			DataTimeout:              5 * Minute,
+		},
+		IMAP: IMAP{
+			MaxConnections:           1000,
+			MaxConnectionsPerAccount: 50,
+			MaxMessageSize:           50 * MiB,
+			IdleTimeout:              30 * Minute,
+		},
+		Domains: []Domain{{Name: "localhost"}},
+		Queue: Queue{
+			RetryMin:       5 * Minute,
+			RetryMax:       4 * Hour,
+			RetryFactor:    2,
+			RetryJitter:    0.2,
+			WarnAfter:      4 * Hour,
+			ExpireAfter:    5 * Day,
+			Concurrency:    50,
+			PerDestination: 5,
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+func defaultListeners() []Listener {
+	return []Listener{
+		{RoleSMTP, Strings{"127.0.0.1:2525"}},
+		{RoleSubmission, Strings{"127.0.0.1:2587"}},
+		{RoleSubmissions, Strings{"127.0.0.1:2465"}},
+		{RoleIMAP, Strings{"127.0.0.1:2143"}},
+		{RoleIMAPS, Strings{"127.0.0.1:2993"}},
+	}
+}
+
+// setDefaults is called on a new element of [[route]] before its keys are read.
+func (r *Route) setDefaults() {
+	r.TLS = TLSOpportunistic
+	r.Verify = true
+}

@@ -1,0 +1,205 @@
+package spooltest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// memoryMessage is a committed message.
+type memoryMessage struct {
+	info      spool.Info // References is kept up to date
+	body      []byte     // never changed after the commit
+	structure []byte
+	tasksMade int
+}
+
+// memoryStaged is a message on its way in. Its commit ends it, and a failed
+// commit leaves it open, so that the same settlement can be tried again.
+type memoryStaged struct {
+	m    *Memory
+	id   mail.ID
+	body []byte
+}
+
+// Create implements spool.Intake.
+func (m *Memory) Create() (spool.Staged, error) {
+	if err := m.enter(OpCreate); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	s := &memoryStaged{m: m, id: m.ids.Next(m.now())}
+	m.staging[s] = true
+	return s, nil
+}
+
+func (s *memoryStaged) Write(p []byte) (int, error) {
+	if err := s.m.enter(OpWrite); err != nil {
+		return 0, err
+	}
+	defer s.m.mu.Unlock()
+	if !s.m.staging[s] {
+		return 0, fmt.Errorf("write: %w", spool.ErrClosed)
+	}
+	s.body = append(s.body, p...)
+	return len(p), nil
+}
+
+func (s *memoryStaged) ID() mail.ID { return s.id }
+
+func (s *memoryStaged) Size() int64 { return int64(len(s.body)) }
+
+func (s *memoryStaged) Abort() {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	delete(s.m.staging, s)
+}
+
+// Commit implements spool.Staged. It never waits, so the context matters only
+// if it has ended before; then nothing is stored.
+func (s *memoryStaged) Commit(ctx context.Context, msg spool.Message) (spool.Receipt, error) {
+	r, err := s.commit(ctx, msg)
+	if err != nil {
+		return spool.Receipt{}, err
+	}
+	if err := s.m.faults.check(OpCommitted); err != nil {
+		return spool.Receipt{}, err
+	}
+	return r, nil
+}
+
+func (s *memoryStaged) commit(ctx context.Context, msg spool.Message) (spool.Receipt, error) {
+	m := s.m
+	if err := m.enter(OpCommit); err != nil {
+		return spool.Receipt{}, err
+	}
+	defer m.mu.Unlock()
+	if err := uncertain(ctx); err != nil {
+		return spool.Receipt{}, fmt.Errorf("commit: %w", err)
+	}
+	if err := m.checkMessage(s, msg); err != nil {
+		return spool.Receipt{}, fmt.Errorf("commit: %w", err)
+	}
+	return m.store(s, msg), nil
+}
+
+// uncertain returns the error of a context that has ended.
+func uncertain(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", spool.ErrUncertain, err)
+	}
+	return nil
+}
+
+// checkMessage finds everything that could make store fail, so that store
+// changes all or is not called.
+func (m *Memory) checkMessage(s *memoryStaged, msg spool.Message) error {
+	if !m.staging[s] {
+		return spool.ErrClosed
+	}
+	if len(msg.Deposits) == 0 && len(msg.Tasks) == 0 {
+		return errors.New("a message needs a deposit or a task")
+	}
+	for _, d := range msg.Deposits {
+		name := depositName(d)
+		if name != spool.Inbox && m.find(d.Account, name) == nil {
+			return fmt.Errorf("deposit to %q of %q: %w", name, d.Account, spool.ErrNoMailbox)
+		}
+	}
+	return checkTasks(0, msg.Tasks)
+}
+
+func checkTasks(made int, tasks []spool.Task) error {
+	if made+len(tasks) > math.MaxUint16 {
+		return errors.New("too many tasks for one message")
+	}
+	for _, t := range tasks {
+		if len(t.Recipients) == 0 {
+			return fmt.Errorf("task for %s without recipients", t.Destination)
+		}
+	}
+	return nil
+}
+
+// store makes a checked message of a staged one.
+func (m *Memory) store(s *memoryStaged, msg spool.Message) spool.Receipt {
+	now := m.now()
+	delete(m.staging, s)
+	stored := &memoryMessage{
+		info: spool.Info{
+			ID:       s.id,
+			Envelope: msg.Envelope,
+			Size:     int64(len(s.body)),
+			Hash:     sha256.Sum256(s.body),
+		},
+		body:      s.body,
+		structure: slices.Clone(msg.Structure),
+	}
+	stored.info.Envelope.Arrived = now
+	m.messages[s.id] = stored
+	r := spool.Receipt{ID: s.id}
+	for _, d := range msg.Deposits {
+		r.Deposited = append(r.Deposited, m.deposit(stored, d))
+	}
+	for _, t := range msg.Tasks {
+		r.Tasks = append(r.Tasks, m.addTask(stored, t, taskTimes{
+			queued:  now,
+			warns:   after(now, t.Warn),
+			expires: after(now, t.Expire),
+		}))
+	}
+	return r
+}
+
+func depositName(d spool.Deposit) string {
+	if d.Mailbox == "" {
+		return spool.Inbox
+	}
+	return canonicalName(d.Mailbox)
+}
+
+func (m *Memory) deposit(msg *memoryMessage, d spool.Deposit) spool.Deposited {
+	now := m.now()
+	b := m.find(d.Account, depositName(d))
+	if b == nil {
+		b = m.addMailbox(d.Account, spool.Inbox, spool.UseNone)
+	}
+	date := d.InternalDate
+	if date.IsZero() {
+		date = now
+	}
+	b.row.ModSeq++
+	uid := m.addEntry(b, spool.Entry{
+		Message:      msg.info.ID,
+		Flags:        applyFlags(spool.Flags{}, spool.FlagSet, d.Flags),
+		InternalDate: date,
+		Prefix:       slices.Clone(d.Prefix),
+		Size:         int64(len(d.Prefix)) + msg.info.Size,
+	})
+	m.notify(b.row.ID)
+	return spool.Deposited{Mailbox: b.row.ID, UIDValidity: b.row.UIDValidity, UID: uid}
+}
+
+// after returns the instant d from now, or zero if d is 0, which means never.
+func after(now time.Time, d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return now.Add(d)
+}
+
+// unreference takes one reference from a message and frees it with the last.
+func (m *Memory) unreference(id mail.ID) {
+	msg := m.messages[id]
+	msg.info.References--
+	if msg.info.References == 0 {
+		delete(m.messages, id)
+	}
+}

@@ -1,0 +1,248 @@
+package spooltest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// memoryTask is a task of the queue.
+type memoryTask struct {
+	// info.State is never Leased: a lease lies over the state, and the task is
+	// in it again when the lease runs out.
+	info spool.TaskInfo
+	held time.Time // since when, if Held
+
+	// The lease; token is 0 if there is none.
+	token    uint64
+	until    time.Time
+	failures int // of the destination when the lease was given
+}
+
+// memoryDestination is what is known of a destination.
+type memoryDestination struct {
+	failures int
+	until    time.Time // end of the back-off
+	last     mail.Status
+}
+
+// taskTimes are the times that a task made by a reroute takes over.
+type taskTimes struct {
+	queued, warns, expires time.Time
+	warned                 bool
+}
+
+func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spool.TaskID {
+	msg.tasksMade++
+	msg.info.References++
+	info := spool.TaskInfo{
+		ID:          spool.TaskID{Message: msg.info.ID, N: uint16(msg.tasksMade)},
+		State:       spool.Queued,
+		Destination: t.Destination,
+		Envelope:    msg.info.Envelope,
+		Size:        msg.info.Size,
+		Queued:      times.queued,
+		Due:         m.now().Add(t.Delay),
+		Expires:     times.expires,
+		Warns:       times.warns,
+		Warned:      times.warned,
+	}
+	for _, r := range t.Recipients {
+		info.Recipients = append(info.Recipients, spool.RecipientState{Recipient: r})
+	}
+	m.tasks[info.ID] = &memoryTask{info: info}
+	signal(m.wake)
+	return info.ID
+}
+
+func (m *Memory) removeTask(t *memoryTask) {
+	delete(m.tasks, t.info.ID)
+	m.unreference(t.info.ID.Message)
+}
+
+// leased tells whether a runner has the task.
+func (t *memoryTask) leased(now time.Time) bool {
+	return t.token != 0 && now.Before(t.until)
+}
+
+// snapshot returns the task as the outside sees it.
+func (t *memoryTask) snapshot(now time.Time) spool.TaskInfo {
+	info := t.info
+	info.Recipients = slices.Clone(info.Recipients)
+	if t.leased(now) {
+		info.State = spool.Leased
+	}
+	return info
+}
+
+// cause returns why the task would be leased now, if it was queued.
+func (t *memoryTask) cause(now time.Time) spool.Cause {
+	switch i := t.info; {
+	case reached(now, i.Expires):
+		return spool.CauseExpired
+	case !i.Warned && reached(now, i.Warns):
+		return spool.CauseWarn
+	}
+	return spool.CauseDue
+}
+
+// reached tells whether an instant has come; zero never does.
+func reached(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// falls returns when the task can be leased next; false if it waits for
+// something else than time.
+func (m *Memory) falls(t *memoryTask, now time.Time) (time.Time, bool) {
+	if t.info.State != spool.Queued {
+		return time.Time{}, false
+	}
+	if t.leased(now) {
+		return t.until, true
+	}
+	at := t.info.Due
+	if d := m.destinations[t.info.Destination]; d != nil && d.until.After(at) {
+		at = d.until
+	}
+	if w := t.info.Warns; !w.IsZero() && !t.info.Warned && w.Before(at) {
+		at = w
+	}
+	if e := t.info.Expires; !e.IsZero() && e.Before(at) {
+		at = e
+	}
+	return at, true
+}
+
+func (m *Memory) destinationInfo(d spool.Destination, now time.Time) spool.DestinationInfo {
+	info := spool.DestinationInfo{Destination: d}
+	if s := m.destinations[d]; s != nil {
+		info.Failures, info.Last = s.failures, s.last
+		info.Backoff = max(0, s.until.Sub(now))
+	}
+	return info
+}
+
+// ready returns the tasks that could be leased, most urgent first.
+func (m *Memory) ready(now time.Time) []*memoryTask {
+	var ready []*memoryTask
+	for _, t := range m.tasks {
+		if at, ok := m.falls(t, now); ok && !at.After(now) {
+			ready = append(ready, t)
+		}
+	}
+	slices.SortFunc(ready, func(a, b *memoryTask) int {
+		return cmp.Or(
+			cmp.Compare(a.cause(now), b.cause(now)),
+			cmp.Compare(b.info.Envelope.Priority, a.info.Envelope.Priority),
+			a.info.Due.Compare(b.info.Due),
+			compareTaskIDs(a.info.ID, b.info.ID),
+		)
+	})
+	return ready
+}
+
+func compareTaskIDs(a, b spool.TaskID) int {
+	return cmp.Or(bytes.Compare(a.Message[:], b.Message[:]), cmp.Compare(a.N, b.N))
+}
+
+// Lease implements spool.Queue. The claim's Allow is asked between two
+// sections under the mutex, since a runner may settle while it holds a lock
+// that Allow takes.
+func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
+	if err := m.enter(OpLease); err != nil {
+		return nil, 0, err
+	}
+	now := m.now()
+	var asked []spool.DestinationInfo
+	allowed := make(map[spool.Destination]int)
+	for _, t := range m.ready(now) {
+		if _, ok := allowed[t.info.Destination]; !ok {
+			allowed[t.info.Destination] = c.Max
+			asked = append(asked, m.destinationInfo(t.info.Destination, now))
+		}
+	}
+	m.mu.Unlock()
+
+	if c.Allow != nil {
+		for _, d := range asked {
+			allowed[d.Destination] = c.Allow(d)
+		}
+	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, 0, fmt.Errorf("lease: %w", spool.ErrClosed)
+	}
+	leases, left := m.grant(c, allowed, now)
+	if left {
+		return leases, 0, nil
+	}
+	return leases, m.next(now), nil
+}
+
+// grant leases what is ready within the bounds and tells whether they left
+// something behind.
+func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now time.Time) (leases []spool.Lease, left bool) {
+	for _, t := range m.ready(now) {
+		d := t.info.Destination
+		if len(leases) >= c.Max || allowed[d] <= 0 {
+			left = true
+			continue
+		}
+		allowed[d]--
+		cause, info := t.cause(now), m.destinationInfo(d, now)
+		m.lastToken++
+		t.token, t.until, t.failures = m.lastToken, now.Add(c.Lifetime), info.Failures
+		leases = append(leases, spool.Lease{
+			Task:        t.snapshot(now),
+			Token:       t.token,
+			Cause:       cause,
+			Destination: info,
+		})
+	}
+	return leases, left
+}
+
+// next returns how long it is until a task falls due, the end of a lease
+// included; negative if none will.
+func (m *Memory) next(now time.Time) time.Duration {
+	next := time.Duration(-1)
+	for _, t := range m.tasks {
+		if at, ok := m.falls(t, now); ok {
+			if d := at.Sub(now); next < 0 || d < next {
+				next = max(0, d)
+			}
+		}
+	}
+	return next
+}
+
+// Extend implements spool.Queue.
+func (m *Memory) Extend(l spool.Lease, d time.Duration) error {
+	if err := m.enter(OpExtend); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	t, err := m.leaseTask(l)
+	if err != nil {
+		return fmt.Errorf("extend: %w", err)
+	}
+	t.until = m.now().Add(d)
+	return nil
+}
+
+// leaseTask returns the task of a lease that is still good.
+func (m *Memory) leaseTask(l spool.Lease) (*memoryTask, error) {
+	t, ok := m.tasks[l.Task.ID]
+	if !ok || !t.leased(m.now()) || t.token != l.Token {
+		return nil, fmt.Errorf("task %s: %w", l.Task.ID, spool.ErrStaleLease)
+	}
+	return t, nil
+}
+
+// Wake implements spool.Queue.
+func (m *Memory) Wake() <-chan struct{} { return m.wake }

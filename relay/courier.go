@@ -1,0 +1,52 @@
+package relay
+
+import (
+	"context"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// Courier takes messages to their next hop; relay/remote does it by SMTP. It
+// must be safe for concurrent use.
+type Courier interface {
+	// Deliver makes one attempt and returns when it is over. When ctx ends
+	// it gives up at once; recipients without a result by then stay transient.
+	Deliver(ctx context.Context, job Job) Outcome
+}
+
+// Job is one attempt to deliver a message to recipients of one destination.
+type Job struct {
+	Task spool.TaskID
+	// Route is how to get there; Domain is the recipients' domain where the
+	// route has no fixed next hops, otherwise "".
+	Route    *Route
+	Domain   string
+	Envelope mail.Envelope
+	// Recipients has at least one element.
+	Recipients []mail.Recipient
+	// Body is the message. The courier does not close it.
+	Body spool.Body
+}
+
+// Outcome is what an attempt came to. The zero value says that nothing is
+// known, and everything is tried again.
+type Outcome struct {
+	// Results has one element for each of the job's recipients, in order.
+	Results []mail.Status
+	// Reach tells whether the destination answered. Unreached is for what
+	// has nothing to do with the message: DNS, connection, TLS, login.
+	Reach spool.Outcome
+	// Fault is why it was not reached.
+	Fault mail.Status
+	// Begun tells of an unreached destination that the envelope had been
+	// sent, so that the message may be what ended the connection.
+	Begun bool
+	// Promised tells that the next hop took over the duty to report success
+	// (RFC 3461); otherwise the sender who asked for it hears from us.
+	Promised bool
+	// Remote is the next hop that was talked to last, "name [address]".
+	Remote string
+	// TLS is the version of TLS used with it, "" for none.
+	TLS string
+}

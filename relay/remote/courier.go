@@ -1,0 +1,200 @@
+package remote
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+
+	"restante/internal/mail"
+	"restante/relay"
+	"restante/spool"
+)
+
+// Options is what a Courier works with; only Hostname is required.
+type Options struct {
+	// Hostname is our name in EHLO, and what is looked for among mail
+	// exchangers to find loops.
+	Hostname string
+	// Resolver is NewDNS("") if nil.
+	Resolver Resolver
+	Timeouts Timeouts
+	// RootCAs verifies next hops; the system's if nil.
+	RootCAs *x509.CertPool
+	// Dial opens connections; net.Dialer's if nil.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Shuffle is rand.Shuffle if nil.
+	Shuffle func(n int, swap func(i, j int))
+	// Logger gets details at debug level; the runner logs the results.
+	Logger *slog.Logger
+}
+
+// Courier delivers by SMTP. It keeps connections for a few seconds after a
+// delivery, for the next to the same destination. It is safe for concurrent use.
+type Courier struct {
+	opt  Options
+	pool pool
+}
+
+var _ relay.Courier = (*Courier)(nil)
+
+// New returns a Courier. Close it when no Deliver runs any more.
+func New(opt Options) *Courier {
+	if opt.Resolver == nil {
+		opt.Resolver = &DNS{hosts: new(net.Resolver)}
+	}
+	if opt.Dial == nil {
+		opt.Dial = new(net.Dialer).DialContext
+	}
+	if opt.Shuffle == nil {
+		opt.Shuffle = rand.Shuffle
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	opt.Timeouts = opt.Timeouts.normal()
+	return &Courier{opt: opt}
+}
+
+// Close ends the connections that are kept, and waits until they are gone.
+func (c *Courier) Close() { c.pool.close() }
+
+// Deliver implements relay.Courier. Hosts are tried in order until every
+// recipient has a result; a host that fails once the message may have been
+// taken is the last that is tried.
+func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeouts.Total)
+	defer cancel()
+	d := &delivery{
+		job:     &job,
+		results: make([]mail.Status, len(job.Recipients)),
+		pending: make([]int, len(job.Recipients)),
+	}
+	for i := range d.pending {
+		d.pending[i] = i
+	}
+	d.needs.utf8From = !job.Envelope.From.IsASCII()
+	d.needs.utf8Header = job.Envelope.UTF8 && headerNeedsUTF8(job.Body)
+
+	err := c.attempt(ctx, d)
+	out := relay.Outcome{
+		Results:  d.results,
+		Promised: !d.silent,
+		Remote:   d.remote,
+		TLS:      d.tls,
+	}
+	f, own := (*fault)(nil), bodyError{}
+	switch {
+	case errors.As(err, &own):
+		// Our own trouble: it says nothing of the destination.
+		d.decideAll(transient(3, 0, clean(own.Error(), maxText)))
+	case errors.As(err, &f):
+		out.Reach, out.Fault, out.Begun = spool.Unreached, f.status, d.begun
+		d.decideAll(f.status)
+		if out.Remote == "" {
+			out.Remote = f.status.Remote
+		}
+	default:
+		out.Reach = spool.Reached
+	}
+	return out
+}
+
+// attempt tries the hosts of a job. It returns nil when the destination has
+// answered for everyone, else the last fault or a bodyError.
+func (c *Courier) attempt(ctx context.Context, d *delivery) error {
+	key := poolKey{route: d.job.Route, domain: d.job.Domain}
+	if s := c.pool.take(key); s != nil {
+		err := c.use(ctx, d, s, key)
+		if d.over(err) {
+			return err
+		}
+		// It died while it was kept, or half way: a fresh one may do better.
+	}
+	list, status := c.targets(ctx, d.job)
+	if len(list) == 0 {
+		if status.Class() == mail.Permanent {
+			d.decideAll(status)
+			return nil
+		}
+		return &fault{status}
+	}
+	var last error
+	tried := 0
+	for _, t := range list {
+		addrs, err := c.addresses(ctx, t)
+		if err != nil {
+			last = err
+		}
+		for _, addr := range addrs {
+			if tried++; tried > maxAddresses || ctx.Err() != nil {
+				break
+			}
+			t.addr = addr
+			last = c.tryHost(ctx, d, t, key)
+			if d.over(last) {
+				return last
+			}
+			c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "remote", t.name, "address", addr, "error", last)
+		}
+	}
+	if last == nil {
+		last = &fault{transient(4, 2, "given up")}
+	}
+	return last
+}
+
+// over tells whether there is nothing left that another host could do.
+func (d *delivery) over(err error) bool {
+	return len(d.pending) == 0 || errors.As(err, new(bodyError))
+}
+
+// addresses are those of one target.
+func (c *Courier) addresses(ctx context.Context, t target) ([]netip.Addr, error) {
+	if t.addr.IsValid() {
+		return []netip.Addr{t.addr}, nil
+	}
+	addrs, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
+	switch {
+	case err != nil && !errors.Is(err, ErrNoDomain):
+		return nil, &fault{transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
+	case len(addrs) == 0:
+		// Somebody's slip more often than the end of a domain, so it waits.
+		return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address")}
+	}
+	return addrs, nil
+}
+
+// tryHost connects to one address and delivers what is pending.
+func (c *Courier) tryHost(ctx context.Context, d *delivery, t target, key poolKey) error {
+	s, err := c.connect(ctx, d.job.Route, t, false)
+	if errors.Is(err, errClearText) && !d.job.Envelope.RequireTLS {
+		s, err = c.connect(ctx, d.job.Route, t, true)
+	}
+	if err != nil {
+		return err
+	}
+	return c.use(ctx, d, s, key)
+}
+
+// use runs a delivery on a session, and keeps or ends the session. Closing
+// the connection is how the end of ctx reaches it.
+func (c *Courier) use(ctx context.Context, d *delivery, s *session, key poolKey) error {
+	stop := context.AfterFunc(ctx, func() { s.close() })
+	var err error
+	if s.sent > 0 {
+		err = s.reset()
+	}
+	if err == nil {
+		err = d.run(s)
+	}
+	if !stop() || err != nil || s.gone {
+		s.close()
+		return err
+	}
+	c.pool.put(key, s)
+	return nil
+}

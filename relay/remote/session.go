@@ -1,0 +1,276 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"restante/internal/mail"
+	"restante/relay"
+)
+
+// fault is why a connection cannot be used: always transient, and the next
+// hop's or our own, not the message's.
+type fault struct{ status mail.Status }
+
+func (f *fault) Error() string { return f.status.String() }
+
+// errClearText wraps a TLS handshake that failed and need not have been made.
+var errClearText = errors.New("TLS failed, the clear may do")
+
+// session is a connection to a next hop that is past EHLO, STARTTLS and AUTH.
+type session struct {
+	wire   *wire
+	route  *relay.Route
+	remote string // "name [address]"
+	addr   netip.Addr
+	ext    map[string]string // EHLO keywords in upper case, with their parameters
+	tls    string            // version, "" in the clear
+	// verified tells that the certificate was checked.
+	verified bool
+	// dirty tells that a transaction was begun that RSET has to end.
+	dirty bool
+	// gone tells that the next hop takes no more on this connection.
+	gone bool
+	// sent counts the transactions.
+	sent int
+}
+
+// fault makes an error of a status, with the session's host.
+func (s *session) fault(status mail.Status) error {
+	status.Remote = s.remote
+	return &fault{status}
+}
+
+// broken makes a fault of a connection that failed while something was done.
+func (s *session) broken(doing string, err error) error {
+	return s.fault(transient(4, 2, doing+": "+reason(err)))
+}
+
+// reason says what went wrong with a connection, without its addresses.
+func reason(err error) string {
+	op := (*net.OpError)(nil)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "timed out"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed by the next hop"
+	case errors.Is(err, net.ErrClosed):
+		return "given up"
+	case errors.As(err, &op):
+		return clean(op.Err.Error(), maxText)
+	}
+	return clean(err.Error(), maxText)
+}
+
+// connect opens a session. An error is a *fault, or wraps errClearText if the
+// route would do without TLS and clear is not yet set. ctx is watched by the
+// caller of the session too: closing the connection is what ends it.
+func (c *Courier) connect(ctx context.Context, route *relay.Route, t target, clear bool) (*session, error) {
+	s := &session{route: route, addr: t.addr, remote: fmt.Sprintf("%s [%s]", t.name, t.addr)}
+	if literal, ok := literalAddr(t.name); ok && literal == t.addr || t.name == t.addr.String() {
+		s.remote = fmt.Sprintf("[%s]", t.addr)
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, c.opt.Timeouts.Dial)
+	defer cancel()
+	conn, err := c.opt.Dial(dialCtx, "tcp", netip.AddrPortFrom(t.addr, uint16(t.port)).String())
+	if err != nil {
+		if dialCtx.Err() != nil {
+			err = os.ErrDeadlineExceeded
+		}
+		return nil, s.fault(transient(4, 1, "connecting: "+reason(err)))
+	}
+	s.wire = newWire(conn, c.opt.Timeouts)
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	err = c.open(s, t, clear)
+	if !stop() && err == nil {
+		err = s.fault(transient(4, 2, "given up"))
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// open takes a fresh connection through greeting, EHLO, TLS and login.
+func (c *Courier) open(s *session, t target, clear bool) error {
+	if s.route.TLS == relay.TLSImplicit {
+		if err := c.handshake(s, t); err != nil {
+			return err
+		}
+	}
+	greeting, err := s.wire.read(c.opt.Timeouts.Command)
+	if err != nil {
+		return s.broken("greeting", err)
+	}
+	if greeting.code != 220 {
+		return s.fault(soft("greeting: ", greeting.status(s.remote)))
+	}
+	helo := s.route.Helo
+	if helo == "" {
+		helo = c.opt.Hostname
+	}
+	if err := s.hello(helo); err != nil {
+		return err
+	}
+	if err := c.startTLS(s, t, helo, clear); err != nil {
+		return err
+	}
+	return c.authenticate(s)
+}
+
+// hello sends EHLO, or HELO to those that do not know it, and notes what is
+// offered.
+func (s *session) hello(name string) error {
+	s.ext = make(map[string]string)
+	rep, err := s.wire.ask("EHLO " + name)
+	if err != nil {
+		return s.broken("EHLO", err)
+	}
+	if rep.is(5) {
+		if rep, err = s.wire.ask("HELO " + name); err != nil {
+			return s.broken("HELO", err)
+		}
+		rep.lines = rep.lines[:1]
+	}
+	if rep.code != 250 {
+		return s.fault(soft("EHLO: ", rep.status(s.remote)))
+	}
+	for _, line := range rep.lines[1:] {
+		keyword, params, _ := strings.Cut(line, " ")
+		if k, p, ok := strings.Cut(keyword, "="); ok && strings.EqualFold(k, "AUTH") {
+			// "AUTH=LOGIN", from before RFC 2554.
+			keyword, params = k, p+" "+params
+		}
+		keyword = strings.ToUpper(keyword)
+		if had := s.ext[keyword]; had != "" {
+			params = had + " " + params
+		}
+		s.ext[keyword] = params
+	}
+	return nil
+}
+
+func (s *session) offers(keyword string) bool {
+	_, ok := s.ext[keyword]
+	return ok
+}
+
+// startTLS does what the route's mode asks for, once EHLO is done.
+func (c *Courier) startTLS(s *session, t target, helo string, clear bool) error {
+	mode := s.route.TLS
+	if mode == relay.TLSNone || mode == relay.TLSImplicit || clear {
+		return nil
+	}
+	if !s.offers("STARTTLS") {
+		if mode == relay.TLSRequired {
+			return s.fault(transient(7, 4, "TLS is required, but the next hop offers no STARTTLS"))
+		}
+		return nil
+	}
+	rep, err := s.wire.ask("STARTTLS")
+	if err != nil {
+		return s.broken("STARTTLS", err)
+	}
+	if rep.code != 220 {
+		if mode == relay.TLSOpportunistic && rep.code != 421 {
+			return nil
+		}
+		return s.fault(soft("STARTTLS: ", rep.status(s.remote)))
+	}
+	if s.wire.br.Buffered() > 0 {
+		// What came before the handshake may be anybody's.
+		return s.fault(transient(7, 5, "next hop spoke between STARTTLS and the handshake"))
+	}
+	if err := c.handshake(s, t); err != nil {
+		if mode == relay.TLSOpportunistic && s.route.Username == "" {
+			return fmt.Errorf("%w: %w", errClearText, err)
+		}
+		return err
+	}
+	return s.hello(helo)
+}
+
+func (c *Courier) handshake(s *session, t target) error {
+	name := s.route.ServerName
+	if name == "" {
+		name = strings.TrimSuffix(t.name, ".")
+	}
+	if _, ok := literalAddr(name); ok {
+		name = t.addr.String()
+	}
+	conn := tls.Client(s.wire.conn, &tls.Config{
+		ServerName:         name,
+		RootCAs:            c.opt.RootCAs,
+		InsecureSkipVerify: !s.route.Verifies(),
+		MinVersion:         tls.VersionTLS12,
+	})
+	if err := conn.SetDeadline(time.Now().Add(c.opt.Timeouts.Dial)); err != nil {
+		return s.broken("TLS", err)
+	}
+	if err := conn.Handshake(); err != nil {
+		bad := (*tls.CertificateVerificationError)(nil)
+		if errors.As(err, &bad) {
+			return s.fault(transient(7, 5, "TLS: "+clean(bad.Error(), maxText)))
+		}
+		return s.broken("TLS", err)
+	}
+	s.wire = newWire(conn, c.opt.Timeouts)
+	s.tls = tls.VersionName(conn.ConnectionState().Version)
+	s.verified = s.route.Verifies()
+	return nil
+}
+
+func (c *Courier) authenticate(s *session) error {
+	r := s.route
+	if r.Username == "" {
+		return nil
+	}
+	if s.tls == "" && !s.addr.Unmap().IsLoopback() && !r.InsecureAuth {
+		return s.fault(transient(7, 11, "the password is not sent without TLS"))
+	}
+	password, err := r.Password()
+	if err != nil {
+		return s.fault(transient(7, 0, "the password cannot be read: "+clean(err.Error(), maxText)))
+	}
+	return s.login(r.Username, password)
+}
+
+// reset ends a transaction that was left open, and shows that the connection
+// is alive.
+func (s *session) reset() error {
+	rep, err := s.wire.ask("RSET")
+	if err != nil {
+		return s.broken("RSET", err)
+	}
+	if !rep.is(2) {
+		return s.fault(soft("RSET: ", rep.status(s.remote)))
+	}
+	s.dirty = false
+	return nil
+}
+
+// close drops the connection without a word.
+func (s *session) close() {
+	if s.wire != nil {
+		s.wire.conn.Close()
+	}
+}
+
+// quit ends the session in form. It must not be used inside a body.
+func (s *session) quit(within time.Duration) {
+	if s.wire.put("QUIT") == nil && s.wire.conn.SetWriteDeadline(time.Now().Add(within)) == nil && s.wire.bw.Flush() == nil {
+		// The reply is waited for so that the next hop does not see a reset;
+		// what it says does not matter.
+		s.wire.read(within)
+	}
+	s.close()
+}

@@ -1,0 +1,149 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"restante/internal/mail"
+	"restante/relay"
+)
+
+// Bounds of one attempt.
+const (
+	maxHosts     = 8  // mail exchangers that are looked at
+	maxAddresses = 12 // connections that are tried
+)
+
+// target is a host to try; addr is set if it needs no lookup.
+type target struct {
+	// name is what a certificate is checked against, and what is logged.
+	name string
+	// lookup is the name to look up, "" if addr is set.
+	lookup string
+	addr   netip.Addr
+	port   int
+}
+
+// targets returns the hosts of a job in the order to try them. If there are
+// none the status says why: permanent if that is certain.
+func (c *Courier) targets(ctx context.Context, job *relay.Job) ([]target, mail.Status) {
+	if job.Route.Kind == relay.Smarthost {
+		return fixedTargets(job.Route), mail.Status{}
+	}
+	port := cmp.Or(job.Route.Port, 25)
+	if addr, ok := literalAddr(job.Domain); ok {
+		return []target{{name: job.Domain, addr: addr, port: port}}, mail.Status{}
+	}
+	records, err := c.opt.Resolver.LookupMX(ctx, job.Domain)
+	switch {
+	case errors.Is(err, ErrNoDomain):
+		return nil, permanent(550, 1, 2, "domain "+job.Domain+" does not exist")
+	case err != nil:
+		return nil, transient(4, 3, "cannot look up "+job.Domain+": "+clean(err.Error(), maxText))
+	case len(records) == 0:
+		return c.implicitMX(ctx, job.Domain, port)
+	case len(records) == 1 && records[0].Host == "":
+		return nil, permanent(556, 1, 10, "domain "+job.Domain+" takes no mail (null MX)")
+	}
+	order := c.preferred(records)
+	if len(order) == 0 {
+		return nil, permanent(550, 4, 6, "mail for "+job.Domain+" loops back to this host by its MX")
+	}
+	list := make([]target, 0, maxHosts)
+	for _, mx := range order[:min(len(order), maxHosts)] {
+		t := target{name: mx.Host, lookup: mx.Host + ".", port: port}
+		if addr, err := netip.ParseAddr(mx.Host); err == nil {
+			// Against RFC 5321 section 5.1, but what is meant is plain.
+			t = target{name: mx.Host, addr: addr, port: port}
+		}
+		list = append(list, t)
+	}
+	return list, mail.Status{}
+}
+
+// implicitMX is the rule of RFC 5321 section 5.1 for a domain without MX: its
+// address, if it has one.
+func (c *Courier) implicitMX(ctx context.Context, domain string, port int) ([]target, mail.Status) {
+	if strings.EqualFold(domain, c.opt.Hostname) {
+		return nil, permanent(550, 4, 6, "mail for "+domain+" loops back to this host")
+	}
+	addrs, err := c.opt.Resolver.LookupHost(ctx, domain+".")
+	if err != nil && !errors.Is(err, ErrNoDomain) {
+		return nil, transient(4, 3, "cannot look up "+domain+": "+clean(err.Error(), maxText))
+	}
+	if len(addrs) == 0 {
+		return nil, permanent(550, 1, 2, "domain "+domain+" has neither MX nor address")
+	}
+	list := make([]target, len(addrs))
+	for i, a := range addrs {
+		list[i] = target{name: domain, addr: a, port: port}
+	}
+	return list, mail.Status{}
+}
+
+// preferred sorts mail exchangers as RFC 5321 section 5.1 wants them tried: by
+// preference, equal ones in random order. If this host is among them only
+// those better than it are left, so that mail does not go round in circles.
+func (c *Courier) preferred(records []MX) []MX {
+	own := -1
+	for _, mx := range records {
+		if strings.EqualFold(mx.Host, c.opt.Hostname) && (own < 0 || int(mx.Preference) < own) {
+			own = int(mx.Preference)
+		}
+	}
+	list := make([]MX, 0, len(records))
+	for _, mx := range records {
+		if mx.Host != "" && (own < 0 || int(mx.Preference) < own) {
+			list = append(list, mx)
+		}
+	}
+	c.opt.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	slices.SortStableFunc(list, func(a, b MX) int { return cmp.Compare(a.Preference, b.Preference) })
+	return list
+}
+
+func fixedTargets(r *relay.Route) []target {
+	list := make([]target, len(r.Hosts))
+	for i, h := range r.Hosts {
+		port := h.Port
+		switch {
+		case port != 0:
+		case r.TLS == relay.TLSImplicit:
+			port = 465
+		case r.Username != "":
+			port = 587
+		default:
+			port = 25
+		}
+		list[i] = target{name: h.Name, lookup: h.Name, port: port}
+		if addr, err := netip.ParseAddr(h.Name); err == nil {
+			list[i].addr, list[i].lookup = addr, ""
+		}
+	}
+	return list
+}
+
+// literalAddr reads an address literal as mail.Address holds it.
+func literalAddr(domain string) (netip.Addr, bool) {
+	body, ok := strings.CutPrefix(domain, "[")
+	if !ok {
+		return netip.Addr{}, false
+	}
+	body = strings.TrimPrefix(strings.TrimSuffix(body, "]"), "IPv6:")
+	addr, err := netip.ParseAddr(body)
+	return addr, err == nil
+}
+
+// transient and permanent make statuses of our own: 4.subject.detail with
+// code 451, 5.subject.detail with a code that fits.
+func transient(subject, detail int, text string) mail.Status {
+	return mail.Status{Code: 451, Enhanced: [3]int{4, subject, detail}, Text: text}
+}
+
+func permanent(code, subject, detail int, text string) mail.Status {
+	return mail.Status{Code: code, Enhanced: [3]int{5, subject, detail}, Text: text}
+}

@@ -1,0 +1,260 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// Kind is how a route finds its next hop.
+type Kind uint8
+
+// The kinds. MX is the zero value.
+const (
+	// MX asks the DNS for the recipient domain's mail exchangers.
+	MX Kind = iota
+	// Smarthost hands everything to fixed hosts.
+	Smarthost
+)
+
+// TLSMode is how a route uses TLS.
+type TLSMode uint8
+
+// The modes. TLSOpportunistic is the zero value.
+const (
+	// TLSOpportunistic uses STARTTLS where it is offered and works, and goes
+	// on in the clear where it is not. No certificate is checked.
+	TLSOpportunistic TLSMode = iota
+	// TLSNone never uses TLS.
+	TLSNone
+	// TLSRequired uses STARTTLS, or does not deliver.
+	TLSRequired
+	// TLSImplicit begins TLS with the connection (RFC 8314).
+	TLSImplicit
+)
+
+var tlsNames = [...]string{"opportunistic", "none", "required", "implicit"}
+
+func (m TLSMode) String() string { return tlsNames[m] }
+
+// UnmarshalText reads what String writes.
+func (m *TLSMode) UnmarshalText(b []byte) error {
+	for i, n := range tlsNames {
+		if n == string(b) {
+			*m = TLSMode(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown TLS mode %q (want %s)", b, strings.Join(tlsNames[:], ", "))
+}
+
+// Host is a fixed next hop.
+type Host struct {
+	// Name is a host name or an IP address without brackets.
+	Name string
+	// Port is 0 for the usual one: 465 with implicit TLS, 587 with a
+	// username, otherwise 25.
+	Port int
+}
+
+// Route is a way out for the mail of some domains. It must not be changed
+// once it was given to Routes.
+type Route struct {
+	// Name names the route in the queue, in logs and on the command line.
+	// Tasks are kept under it, so renaming a route reroutes them.
+	Name string
+	// Domains are the recipient domains it serves: "example.com" itself,
+	// "*.example.com" all below it (the longest match wins), "*" all others.
+	Domains []string
+	Kind    Kind
+	// Hosts are tried in order; for Smarthost only.
+	Hosts []Host
+	// Port replaces port 25 of mail exchangers; for MX only.
+	Port int
+	TLS  TLSMode
+	// Verify has the certificate checked against the next hop's name or,
+	// if it is not empty, ServerName, in the modes required and implicit; the
+	// others never check.
+	Verify     bool
+	ServerName string
+	// Username and Password authenticate us to the next hop. Password is
+	// asked at each connection, so that a changed secret is used at once.
+	Username string
+	Password func() (string, error)
+	// InsecureAuth allows the password on a connection without TLS that is
+	// not to this machine.
+	InsecureAuth bool
+	// Helo is the name we give in EHLO; "" is the runner's host name.
+	Helo string
+	// MaxConnections bounds the deliveries in progress to one destination of
+	// the route; 0 is the runner's bound.
+	MaxConnections int
+}
+
+// Routes finds the route of an address. The set can be replaced at any time;
+// each question is answered from one whole set. It is safe for concurrent use.
+type Routes struct {
+	table atomic.Pointer[table]
+}
+
+// table is one immutable set of routes.
+type table struct {
+	names    map[string]*Route
+	exact    map[string]*Route
+	suffixes map[string]*Route // without "*."
+	fallback *Route
+}
+
+// DefaultRoute is the name of the route that is there when no other serves
+// "*": direct delivery by MX with opportunistic TLS.
+const DefaultRoute = "mx"
+
+// NewRoutes returns the set of the given routes. See Replace.
+func NewRoutes(routes []Route) (*Routes, error) {
+	r := new(Routes)
+	if err := r.Replace(routes); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Replace puts a new set in the place of the old, or leaves the old as it is
+// and returns what is wrong with the new.
+func (r *Routes) Replace(routes []Route) error {
+	t := &table{
+		names:    make(map[string]*Route),
+		exact:    make(map[string]*Route),
+		suffixes: make(map[string]*Route),
+	}
+	for i := range routes {
+		route := routes[i]
+		if err := t.add(&route); err != nil {
+			return fmt.Errorf("route %q: %w", route.Name, err)
+		}
+	}
+	if t.fallback == nil {
+		if err := t.add(&Route{Name: DefaultRoute, Domains: []string{"*"}}); err != nil {
+			return fmt.Errorf("route %q, which serves all other domains: %w", DefaultRoute, err)
+		}
+	}
+	r.table.Store(t)
+	return nil
+}
+
+func (t *table) add(r *Route) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if t.names[r.Name] != nil {
+		return errors.New("the name is taken twice")
+	}
+	t.names[r.Name] = r
+	for _, pattern := range r.Domains {
+		if err := t.serve(pattern, r); err != nil {
+			return fmt.Errorf("domain %q: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+func (t *table) serve(pattern string, r *Route) error {
+	if pattern == "*" {
+		if t.fallback != nil {
+			return fmt.Errorf("is served by route %q already", t.fallback.Name)
+		}
+		t.fallback = r
+		return nil
+	}
+	into := t.exact
+	rest, below := strings.CutPrefix(pattern, "*.")
+	if below {
+		into = t.suffixes
+	}
+	domain, err := mail.ParseDomain(rest)
+	if err != nil {
+		return err
+	}
+	if other := into[domain]; other != nil {
+		return fmt.Errorf("is served by route %q already", other.Name)
+	}
+	into[domain] = r
+	return nil
+}
+
+func (r *Route) check() error {
+	switch {
+	case r.Name == "" || strings.ContainsAny(r.Name, "/ \t\r\n"):
+		return errors.New("the name is empty or has a slash or a space in it")
+	case r.Kind == MX && len(r.Hosts) > 0:
+		return errors.New("hosts are given, but MX finds its own")
+	case r.Kind == Smarthost && len(r.Hosts) == 0:
+		return errors.New("a smarthost needs a host")
+	case r.Kind > Smarthost || r.TLS > TLSImplicit:
+		return errors.New("unknown kind or TLS mode")
+	case r.Username != "" && r.Password == nil:
+		return errors.New("a username without a password")
+	case r.Port < 0 || r.Port > 65535 || r.MaxConnections < 0:
+		return errors.New("port or connections out of range")
+	}
+	for _, h := range r.Hosts {
+		if h.Name == "" || h.Port < 0 || h.Port > 65535 {
+			return fmt.Errorf("bad host %q port %d", h.Name, h.Port)
+		}
+	}
+	return nil
+}
+
+// Verifies tells whether the next hop's certificate is checked.
+func (r *Route) Verifies() bool {
+	return r.Verify && (r.TLS == TLSRequired || r.TLS == TLSImplicit)
+}
+
+// For returns the route of a recipient. It is never nil.
+func (r *Routes) For(to mail.Address) *Route { return r.table.Load().find(to.Domain) }
+
+// Lookup returns the route of a name.
+func (r *Routes) Lookup(name string) (*Route, bool) {
+	route, ok := r.table.Load().names[name]
+	return route, ok
+}
+
+// Destination returns what the queue files a recipient under: the route, and
+// the domain unless the route has fixed next hops.
+func (r *Routes) Destination(to mail.Address) spool.Destination {
+	return r.For(to).destination(to.Domain)
+}
+
+// current tells whether tasks filed under d would be filed so today.
+func (r *Routes) current(d spool.Destination) bool {
+	t := r.table.Load()
+	if d.Domain != "" {
+		return t.find(d.Domain).destination(d.Domain) == d
+	}
+	route := t.names[d.Route]
+	return route != nil && route.Kind == Smarthost
+}
+
+func (r *Route) destination(domain string) spool.Destination {
+	if r.Kind == Smarthost {
+		return spool.Destination{Route: r.Name}
+	}
+	return spool.Destination{Route: r.Name, Domain: domain}
+}
+
+func (t *table) find(domain string) *Route {
+	if r := t.exact[domain]; r != nil {
+		return r
+	}
+	if !strings.HasPrefix(domain, "[") {
+		for _, rest, ok := strings.Cut(domain, "."); ok; _, rest, ok = strings.Cut(rest, ".") {
+			if r := t.suffixes[rest]; r != nil {
+				return r
+			}
+		}
+	}
+	return t.fallback
+}

@@ -1,0 +1,60 @@
+package relay
+
+import (
+	"math"
+	"time"
+)
+
+// Defaults of Schedule.
+const (
+	DefaultMin    = time.Minute
+	DefaultMax    = 4 * time.Hour
+	DefaultFactor = 2
+	DefaultJitter = 0.1
+)
+
+// Schedule says how long to wait between attempts. Fields that are zero have
+// the defaults.
+type Schedule struct {
+	// Min is the wait after the first attempt, Max the longest, both before
+	// the jitter is applied.
+	Min, Max time.Duration
+	// Factor is what the wait grows by from attempt to attempt; at least 1.
+	Factor float64
+	// Jitter is the part of a wait by which it is made longer or shorter at
+	// random, below 1; negative means none.
+	Jitter float64
+}
+
+// NextAttempt returns how long to wait after the given number of failed
+// attempts, 1 or more. It is a pure function: rnd, in [0, 1), is the only
+// randomness.
+func (s Schedule) NextAttempt(attempts int, rnd float64) time.Duration {
+	s = s.normal()
+	wait := float64(s.Min) * math.Pow(s.Factor, float64(max(attempts, 1)-1))
+	// Not a plain min: Pow overflows to infinity, which the comparison catches.
+	if !(wait < float64(s.Max)) {
+		wait = float64(s.Max)
+	}
+	return time.Duration(wait * (1 + s.Jitter*(2*rnd-1)))
+}
+
+func (s Schedule) normal() Schedule {
+	if s.Min <= 0 {
+		s.Min = DefaultMin
+	}
+	if s.Max <= 0 {
+		s.Max = DefaultMax
+	}
+	s.Max = max(s.Min, s.Max)
+	if !(s.Factor >= 1) {
+		s.Factor = DefaultFactor
+	}
+	switch {
+	case s.Jitter < 0:
+		s.Jitter = 0
+	case !(s.Jitter > 0 && s.Jitter < 1):
+		s.Jitter = DefaultJitter
+	}
+	return s
+}

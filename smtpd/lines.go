@@ -1,0 +1,156 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"strings"
+)
+
+const (
+	// maxCommand is the longest command line, with its CRLF: the 512 octets
+	// of RFC 5321 section 4.5.3.1.4 and ample room for parameters.
+	maxCommand = 2048
+	// maxAuth is the longest line of a SASL exchange, and thus of AUTH
+	// (RFC 4954 section 4).
+	maxAuth = 12288
+	// maxSkip is how much of an overlong line is read to find its end.
+	maxSkip = 1 << 20
+)
+
+var (
+	errLongLine = reply{500, code{5, 5, 2}, "Line too long"}
+	errLongAuth = reply{500, code{5, 5, 6}, "Authentication exchange line is too long"}
+	errBareLine = reply{500, code{5, 5, 2}, "Lines must end in CR LF"}
+	errBase64   = reply{501, code{5, 5, 2}, "Not base64"}
+)
+
+// next reads a line and either has the library read it, by setting feed, or
+// answers it.
+func (c *conn) next() {
+	if c.challenge {
+		c.nextAuthLine()
+		return
+	}
+	cmd, err := c.readCommand()
+	if err == nil {
+		err = c.dispatch(cmd)
+	}
+	if err != nil && !c.ended {
+		c.send(translate(err).wire())
+	}
+}
+
+// nextAuthLine reads the client's answer to a SASL challenge.
+func (c *conn) nextAuthLine() {
+	line, err := c.readLine(maxAuth)
+	if c.ended {
+		return
+	}
+	c.cmd.verb = "AUTH"
+	switch {
+	case err != nil:
+		c.say(translate(err))
+	case line == "*" || isBase64(line):
+		c.feed = []byte(line + "\r\n")
+		return
+	default:
+		c.say(errBase64)
+	}
+	// The library waits for an answer; cancelling is how it stops waiting.
+	c.feed = []byte("*\r\n")
+}
+
+// isBase64 tells whether s can be a SASL response (RFC 4954 section 4).
+func isBase64(s string) bool {
+	_, err := base64.StdEncoding.DecodeString(s)
+	return err == nil || s == "="
+}
+
+// command is a command line, taken apart.
+type command struct {
+	line string
+	verb string // in upper case
+	arg  string // without white space around it
+}
+
+// readCommand reads the next command. An error that leaves the connection
+// alive is the reply to it.
+func (c *conn) readCommand() (command, error) {
+	line := c.pushed
+	c.pushed = ""
+	if line == "" {
+		var err error
+		if line, err = c.readLine(maxAuth); err != nil {
+			return command{}, err
+		}
+	}
+	cmd, err := parseCommand(line)
+	c.cmd = cmd
+	return cmd, err
+}
+
+// readLine reads a line of at most max octets and returns it without CRLF.
+// While it waits for one, nothing is left unsent. The deadline is for the
+// whole line, so that one octet now and then does not keep a connection.
+func (c *conn) readLine(max int) (string, error) {
+	if buf, _ := c.in.Peek(c.in.Buffered()); bytes.IndexByte(buf, '\n') < 0 {
+		c.flush()
+	}
+	if c.ended {
+		return "", errGone
+	}
+	idle := !c.session.tx.open
+	if err := c.arm(c.srv.limits.CommandTimeout, idle); err != nil {
+		c.readFailed(err)
+		return "", errGone
+	}
+	line, err := c.in.ReadSlice('\n')
+	skipped := 0
+	for ; err == bufio.ErrBufferFull && skipped <= maxSkip; skipped += inBuffer {
+		_, err = c.in.ReadSlice('\n')
+	}
+	switch {
+	case err == bufio.ErrBufferFull:
+		c.hangUp(errLongLine)
+		return "", errGone
+	case err != nil:
+		c.readFailed(err)
+		return "", errGone
+	case skipped > 0 || len(line) > max:
+		if c.challenge {
+			return "", errLongAuth
+		}
+		return "", errLongLine
+	case !bytes.HasSuffix(line, []byte("\r\n")):
+		return "", errBareLine
+	}
+	return string(line[:len(line)-2]), nil
+}
+
+// parseCommand takes a line apart. Only AUTH may be as long as maxAuth.
+func parseCommand(line string) (command, error) {
+	verb, arg, _ := strings.Cut(line, " ")
+	cmd := command{line: line, arg: strings.Trim(arg, " ")}
+	for i := range len(line) {
+		if line[i] < ' ' || line[i] == 0x7f {
+			return cmd, reply{500, code{5, 5, 2}, "Control character in command"}
+		}
+	}
+	for i := range len(verb) {
+		if c := verb[i] | 0x20; c < 'a' || c > 'z' {
+			return cmd, reply{500, code{5, 5, 2}, "Command not recognized"}
+		}
+	}
+	if len(verb) < 4 || len(verb) > 8 {
+		return cmd, reply{500, code{5, 5, 2}, "Command not recognized"}
+	}
+	cmd.verb = strings.ToUpper(verb)
+	switch {
+	case cmd.verb == "AUTH" && len(line) > maxAuth-2:
+		return cmd, errLongAuth
+	case cmd.verb != "AUTH" && len(line) > maxCommand-2:
+		return cmd, errLongLine
+	}
+	return cmd, nil
+}

@@ -1,0 +1,77 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/emersion/go-smtp"
+
+	"restante/internal/header"
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// code is an enhanced status code (RFC 3463).
+type code = smtp.EnhancedCode
+
+// reply is one line that answers a command. It is an error when it refuses.
+type reply struct {
+	code     int
+	enhanced code
+	text     string
+}
+
+func (r reply) String() string {
+	if r.enhanced == (code{}) {
+		return fmt.Sprintf("%d %s", r.code, r.text)
+	}
+	return fmt.Sprintf("%d %d.%d.%d %s", r.code, r.enhanced[0], r.enhanced[1], r.enhanced[2], r.text)
+}
+
+// Error is String.
+func (r reply) Error() string { return r.String() }
+
+// wire is the reply as it is sent; nothing for the zero reply.
+func (r reply) wire() []byte {
+	if r.code == 0 {
+		return nil
+	}
+	return []byte(r.String() + "\r\n")
+}
+
+// library is the reply as the session gives it to go-smtp.
+func (r reply) library() *smtp.SMTPError {
+	return &smtp.SMTPError{Code: r.code, EnhancedCode: r.enhanced, Message: r.text}
+}
+
+// Replies that are given in several places.
+var (
+	errShuttingDown = reply{421, code{4, 3, 2}, "Shutting down, try again later"}
+	errTimeout      = reply{421, code{4, 4, 2}, "Timeout, closing the connection"}
+	errTooMany      = reply{421, code{4, 7, 0}, "Too many errors, closing the connection"}
+	errTooBig       = reply{552, code{5, 3, 4}, "Message is larger than this server takes"}
+	errUnavailable  = reply{451, code{4, 3, 0}, "Cannot take mail at the moment, try again later"}
+	errFull         = reply{452, code{4, 3, 1}, "Storage is full, try again later"}
+	errNoSuchUser   = reply{550, code{5, 1, 1}, "No such user here"}
+)
+
+// translate turns any error into the reply for it: the one place where that
+// happens. What is not known here is a fault of ours, temporary, and none of
+// the client's business.
+func translate(err error) reply {
+	var r reply
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, mail.ErrNoSuchUser):
+		return errNoSuchUser
+	case errors.Is(err, header.ErrTooLarge):
+		return reply{552, code{5, 3, 4}, "Header is larger than this server takes"}
+	case errors.Is(err, spool.ErrFull):
+		return errFull
+	case errors.Is(err, context.Canceled) && !errors.Is(err, spool.ErrUncertain):
+		return errShuttingDown
+	}
+	return errUnavailable
+}

@@ -1,0 +1,291 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"restante/internal/accept"
+	"restante/internal/mail"
+)
+
+// Role is what a listener is for.
+type Role uint8
+
+const (
+	// Relay takes mail for local domains from anybody, and for others from
+	// trusted networks and authenticated clients.
+	Relay Role = iota
+	// Submission takes mail from authenticated clients only (RFC 6409).
+	Submission
+)
+
+func (r Role) String() string { return [...]string{"relay", "submission"}[r] }
+
+// Authenticator knows the accounts.
+type Authenticator interface {
+	// Authenticate checks a password and returns the account's name. It
+	// fails with mail.ErrBadCredentials; any other error is a fault of ours
+	// that the client may outlive.
+	Authenticate(ctx context.Context, user, password string, from netip.Addr) (account string, err error)
+}
+
+// Senders knows who may send as whom.
+type Senders interface {
+	// MaySendAs tells whether an account owns an address. It is asked about
+	// the null sender too.
+	MaySendAs(account string, from mail.Address) bool
+}
+
+// Options is what a Server works with. Hostname and Accept are required.
+type Options struct {
+	Role Role
+	// Hostname is our name, in the greeting and in Received fields.
+	Hostname string
+	// TLS is the configuration for STARTTLS, or for the connection from its
+	// start if ImplicitTLS is set. Without one there is no AUTH either.
+	TLS         *tls.Config
+	ImplicitTLS bool
+	// Trusted are the networks that may relay without authentication; the
+	// submission role does not look at them.
+	Trusted []netip.Prefix
+	// Accept takes the messages.
+	Accept *accept.Acceptor
+	// Auth and Senders know the accounts. Without Auth there is no AUTH;
+	// without Senders no account may send as anybody.
+	Auth    Authenticator
+	Senders Senders
+	Limits  Limits
+	// Logger gets one line for each accepted message and each refusal; nil
+	// is none.
+	Logger *slog.Logger
+	// Now is the clock of trace and Date fields; nil is time.Now.
+	Now func() time.Time
+}
+
+// Limits bound what clients can take. A zero field has the default.
+type Limits struct {
+	// MaxSize is the largest message, in octets as received. 50 MiB.
+	MaxSize int64
+	// MaxHeader is the largest header of a message, in octets. 64 KiB.
+	MaxHeader int
+	// MaxHops is how many Received fields a message may come with. 50.
+	MaxHops int
+	// MaxRecipients is for one message. 1000.
+	MaxRecipients int
+	// MaxConnections and MaxPerAddress bound the connections at one time, in
+	// all (1000) and from one IPv4 address or one IPv6 /64 (100).
+	MaxConnections, MaxPerAddress int
+	// MaxErrors is how many commands of a connection may be refused, and
+	// MaxRefused how many recipients, before it is closed. Both count anew
+	// after each accepted message. 20 and 100.
+	MaxErrors, MaxRefused int
+	// AuthFailures is how many failed logins a connection may have; each is
+	// answered after a delay that begins with AuthDelay and doubles. 3, 1 s.
+	AuthFailures int
+	AuthDelay    time.Duration
+	// CommandTimeout is for a command to arrive whole, or for a TLS
+	// handshake; 5 minutes. DataTimeout is for each piece of a body to
+	// arrive, 3 minutes, TransferTimeout for all of it, 2 hours.
+	CommandTimeout, DataTimeout, TransferTimeout time.Duration
+	// WriteTimeout is for the client to take replies. 1 minute.
+	WriteTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orInt := func(p *int, d int) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	orTime := func(p *time.Duration, d time.Duration) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	if l.MaxSize <= 0 {
+		l.MaxSize = 50 << 20
+	}
+	orInt(&l.MaxHeader, 64<<10)
+	orInt(&l.MaxHops, 50)
+	orInt(&l.MaxRecipients, 1000)
+	orInt(&l.MaxConnections, 1000)
+	orInt(&l.MaxPerAddress, 100)
+	orInt(&l.MaxErrors, 20)
+	orInt(&l.MaxRefused, 100)
+	orInt(&l.AuthFailures, 3)
+	orTime(&l.AuthDelay, time.Second)
+	orTime(&l.CommandTimeout, 5*time.Minute)
+	orTime(&l.DataTimeout, 3*time.Minute)
+	orTime(&l.TransferTimeout, 2*time.Hour)
+	orTime(&l.WriteTimeout, time.Minute)
+	return l
+}
+
+// ErrServed is returned by Serve when the Server has been used before.
+var ErrServed = errors.New("smtpd: a Server serves one listener, once")
+
+// Server serves SMTP on one listener.
+type Server struct {
+	opt    Options
+	limits Limits
+	log    *slog.Logger
+	policy policy
+	lib    *smtp.Server
+
+	// ctx is what waits on behalf of clients; it ends when they are cut off.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// draining is closed when the server begins to shut down, done when no
+	// goroutine of it is left.
+	draining, done chan struct{}
+
+	mu       sync.Mutex
+	phase    phase
+	listener net.Listener
+	conns    map[*conn]netip.Prefix
+	perAddr  map[netip.Prefix]int
+}
+
+// phase is how far a shutdown has come.
+type phase uint8
+
+const (
+	running phase = iota
+	// drainPhase: no new connections and no new transactions.
+	drainPhase
+	// cutPhase: every connection ends now.
+	cutPhase
+)
+
+// New returns a Server that is ready to serve.
+func New(opt Options) *Server {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		opt:      opt,
+		limits:   opt.Limits.withDefaults(),
+		log:      opt.Logger.With("service", opt.Role.String()),
+		draining: make(chan struct{}),
+		done:     make(chan struct{}),
+		conns:    make(map[*conn]netip.Prefix),
+		perAddr:  make(map[netip.Prefix]int),
+	}
+	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.lib = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return c.Conn().(*conn).session, nil
+	}))
+	s.lib.Domain = opt.Hostname
+	s.lib.ErrorLog = libraryLog{s.log}
+	// conn has limits and time-outs of its own, and the library does not
+	// know about TLS, so it must let AUTH through to the session.
+	s.lib.MaxLineLength = 0
+	s.lib.AllowInsecureAuth = true
+	return s
+}
+
+// Serve accepts connections until Shutdown, or until ctx ends, which cuts
+// them off at once. It returns when no connection and no goroutine is left:
+// nil after a shutdown, else the error of the listener. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	if s.opt.ImplicitTLS && s.opt.TLS == nil {
+		return errors.New("smtpd: implicit TLS without a TLS configuration")
+	}
+	s.mu.Lock()
+	used, stopped := s.listener != nil, s.phase != running
+	if !used && !stopped {
+		s.listener = l
+	}
+	s.mu.Unlock()
+	switch {
+	case used:
+		return ErrServed
+	case stopped:
+		return nil
+	}
+	defer close(s.done)
+
+	stop := context.AfterFunc(ctx, s.cut)
+	defer stop()
+	err := s.lib.Serve(&listener{l, s})
+	if !s.stopping() {
+		err = fmt.Errorf("smtpd: accepting on %s: %w", l.Addr(), err)
+		s.cut()
+	} else {
+		err = nil
+	}
+	// Every accepted connection is known to the library by now; its Shutdown
+	// waits for their goroutines.
+	s.lib.Shutdown(context.Background())
+	s.cancel()
+	return err
+}
+
+// Shutdown stops listening and closes the connections: the idle ones at once,
+// those with a transaction after it or when ctx ends, then with the error of
+// ctx. It returns when no goroutine of the server is left.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if !s.enter(drainPhase) {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cut()
+	<-s.done
+	return fmt.Errorf("smtpd: cutting off connections: %w", ctx.Err())
+}
+
+func (s *Server) cut() { s.enter(cutPhase) }
+
+// enter begins a phase of the shutdown, unless it is as far already, and
+// tells whether the server ever served.
+func (s *Server) enter(p phase) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == running {
+		close(s.draining)
+	}
+	if s.phase < p {
+		s.phase = p
+		for c := range s.conns {
+			c.enter(p)
+		}
+	}
+	if p == cutPhase {
+		s.cancel()
+	}
+	if s.listener == nil {
+		return false
+	}
+	s.listener.Close()
+	return true
+}
+
+func (s *Server) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase != running
+}
+
+// libraryLog carries go-smtp's words, of panics mostly, to the log.
+type libraryLog struct{ log *slog.Logger }
+
+func (l libraryLog) Printf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l libraryLog) Println(v ...any)               { l.log.Error(fmt.Sprint(v...)) }

@@ -1,0 +1,242 @@
+package smtpd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"restante/internal/accept"
+	"restante/internal/header"
+	"restante/internal/mail"
+)
+
+// commitWait bounds how long a commit is waited for. A client waits ten
+// minutes for the reply (RFC 5321 section 4.5.3.2.6).
+const commitWait = 5 * time.Minute
+
+// session is what the dialogue has come to: who the client is, and the
+// transaction. go-smtp calls it; conn looks into it.
+type session struct {
+	conn *conn
+	srv  *Server
+	addr netip.Addr
+
+	helo    string
+	esmtp   bool
+	account string
+	// authFailures counts over the whole connection.
+	authFailures int
+
+	tx transaction
+	// asked, rcpt and body are the arguments of the command that the library
+	// has been given.
+	asked mailCommand
+	rcpt  mail.Address
+	body  *body
+}
+
+// transaction is a mail transaction (RFC 5321 section 3.3).
+type transaction struct {
+	open bool
+	mailCommand
+	rcpts []mail.Recipient
+}
+
+var _ smtp.AuthSession = (*session)(nil)
+
+func (s *session) client() client {
+	return client{addr: s.addr, tls: s.conn.tls != nil, account: s.account}
+}
+
+// forget drops all that a client said before STARTTLS.
+func (s *session) forget() {
+	s.helo, s.esmtp, s.account = "", false, ""
+	s.Reset()
+}
+
+// Reset ends the transaction.
+func (s *session) Reset() {
+	s.tx = transaction{}
+	s.asked, s.rcpt, s.body = mailCommand{}, mail.Address{}, nil
+}
+
+// Logout has nothing to do: nothing outlives the call it was made in.
+func (s *session) Logout() error { return nil }
+
+// Mail opens a transaction. The arguments are those conn has parsed.
+func (s *session) Mail(string, *smtp.MailOptions) error {
+	if err := s.srv.policy.sender(s.client(), s.asked.from); err != nil {
+		return translate(err).library()
+	}
+	s.tx = transaction{open: true, mailCommand: s.asked}
+	s.conn.say(reply{250, code{2, 1, 0}, "Sender accepted"})
+	return nil
+}
+
+// Rcpt adds a recipient.
+func (s *session) Rcpt(string, *smtp.RcptOptions) error {
+	to, err := s.srv.policy.recipient(s.client(), s.rcpt)
+	if err != nil {
+		s.logFault("checking a recipient", err)
+		return translate(err).library()
+	}
+	s.tx.rcpts = append(s.tx.rcpts, mail.Recipient{To: to})
+	s.conn.say(reply{250, code{2, 1, 5}, "Recipient accepted"})
+	return nil
+}
+
+// AuthMechanisms is not asked: conn answers EHLO.
+func (s *session) AuthMechanisms() []string { return nil }
+
+// Auth begins a SASL exchange.
+func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	switch mechanism {
+	case "PLAIN":
+		return &plainServer{authenticate: s.authenticate}, nil
+	case "LOGIN":
+		return &loginServer{authenticate: s.authenticate}, nil
+	}
+	return nil, reply{504, code{5, 5, 4}, "Mechanism not supported"}.library()
+}
+
+// Data takes the message that the library believes to be empty. What it
+// returns is the reply.
+func (s *session) Data(io.Reader) error {
+	c, b := s.conn, s.body
+	c.lib = nil // the library's 354; ours waits for the spool
+	c.until = time.Now().Add(s.srv.limits.TransferTimeout)
+	defer func() { c.until = time.Time{} }()
+	id, err := s.receive(b)
+	switch {
+	case errors.Is(err, errAborted):
+		c.silence()
+		return err
+	case errors.Is(err, errGone):
+		return err
+	}
+	// The reply comes after the message, and the next command after both.
+	if !b.drain() {
+		c.hangup = true
+	}
+	if b.bare {
+		// Whoever sends such lines may be made to disagree with us on where
+		// the message ended. What follows could be its rest.
+		c.hangup = true
+	}
+	if err != nil {
+		s.logFault("taking a message", err)
+		return translate(err).library()
+	}
+	c.errors, c.refused = 0, 0
+	return reply{250, code{2, 0, 0}, "Accepted as " + id.String()}.library()
+}
+
+// receive streams a message into the spool and commits it. It returns nil
+// only if the commit did.
+func (s *session) receive(b *body) (mail.ID, error) {
+	if b.chunked && b.left > s.srv.limits.MaxSize {
+		return mail.ID{}, errTooBig
+	}
+	m, err := s.srv.opt.Accept.Begin(s.envelope(), s.tx.rcpts)
+	if err != nil {
+		return mail.ID{}, fmt.Errorf("beginning a message: %w", err)
+	}
+	defer m.Abort()
+	b.open()
+	block, rest, err := header.Read(b, s.srv.limits.MaxHeader)
+	if err != nil {
+		return mail.ID{}, err
+	}
+	if err := s.checkHeader(block); err != nil {
+		return mail.ID{}, err
+	}
+	if err := s.writeHeader(m, block); err != nil {
+		return mail.ID{}, fmt.Errorf("writing the header: %w", err)
+	}
+	if err := copyBody(m, block, rest); err != nil {
+		return mail.ID{}, fmt.Errorf("transferring the body: %w", err)
+	}
+	if b.bare {
+		return mail.ID{}, errBareBody
+	}
+	if b.eightBit {
+		m.Envelope().EightBit = true
+	}
+	ctx, cancel := context.WithTimeout(s.srv.ctx, commitWait)
+	defer cancel()
+	if _, err := m.Commit(ctx); err != nil {
+		return mail.ID{}, fmt.Errorf("committing: %w", err)
+	}
+	s.logAccepted(m, b)
+	return m.ID(), nil
+}
+
+func (s *session) envelope() mail.Envelope {
+	return mail.Envelope{
+		From:     s.tx.from,
+		EightBit: s.tx.eightBit,
+		UTF8:     s.tx.utf8,
+		Client: mail.Client{
+			Protocol: s.protocol(),
+			Addr:     s.addr,
+			Helo:     s.helo,
+			Account:  s.account,
+		},
+	}
+}
+
+// checkHeader refuses loops, and authors that the account does not own.
+func (s *session) checkHeader(block *header.Block) error {
+	if block.Hops() > s.srv.limits.MaxHops {
+		return reply{554, code{5, 4, 6}, "Too many hops, the message is in a loop"}
+	}
+	if s.account == "" {
+		return nil
+	}
+	from, err := authors(block)
+	if err != nil {
+		return err
+	}
+	return s.srv.policy.authors(s.client(), from)
+}
+
+// copyBody writes the rest of a message. Where the message has no header, what
+// was written in front needs the empty line that ends one.
+func copyBody(m *accept.Message, block *header.Block, rest io.Reader) error {
+	if !block.Separated() {
+		first := make([]byte, 1)
+		switch _, err := io.ReadFull(rest, first); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		if _, err := m.Write([]byte("\r\n")); err != nil {
+			return err
+		}
+		rest = io.MultiReader(bytes.NewReader(first), rest)
+	}
+	_, err := io.CopyBuffer(m, rest, make([]byte, 32<<10))
+	return err
+}
+
+func (s *session) logAccepted(m *accept.Message, b *body) {
+	s.srv.log.Info("accepted",
+		"id", m.ID().String(), "from", s.tx.from.String(), "remote", s.conn.remote(), "helo", s.helo,
+		"account", s.account, "size", b.size, "recipients", len(s.tx.rcpts), "tls", s.tlsText())
+}
+
+// logFault logs what is a fault of ours; the reply does not tell.
+func (s *session) logFault(what string, err error) {
+	if r := (reply{}); errors.As(err, &r) || errors.Is(err, mail.ErrNoSuchUser) {
+		return
+	}
+	s.srv.log.Error("fault", "while", what, "remote", s.conn.remote(), "error", err)
+}

@@ -1,0 +1,236 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// change runs one administrator's change of a task, while no runner has it.
+// It returns the task as it was. f says what it becomes; nil ends it.
+func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecord, now time.Time) error) (spool.TaskInfo, error) {
+	if err := e.enter(); err != nil {
+		return spool.TaskInfo{}, err
+	}
+	defer e.leave()
+	if err := e.queue.acquire(id, e.opt.Now()); err != nil {
+		return spool.TaskInfo{}, fmt.Errorf("%s: %w", verb, err)
+	}
+	var (
+		info  spool.TaskInfo
+		tasks []taskRecord
+		freed []mail.ID
+	)
+	err := e.do(func(t *tx) error {
+		tasks, freed = tasks[:0], freed[:0]
+		old, err := t.task(id)
+		if err != nil {
+			return err
+		}
+		if info, err = t.taskInfo(id, &old); err != nil {
+			return err
+		}
+		if f == nil {
+			if err := t.dropTask(id, &old); err != nil {
+				return err
+			}
+			return t.unref(id.Message, 1, &freed)
+		}
+		r := old
+		if err := f(t, &r, e.opt.Now()); err != nil {
+			return err
+		}
+		r.timer = r.firstTimer()
+		tasks = append(tasks, r)
+		return t.replaceTask(id, &old, &r)
+	}, func() { e.sweepAll(freed) })
+	if err != nil {
+		// As it was: a scan that met it meanwhile has to look again.
+		tasks = tasks[:0]
+		t := e.view()
+		if r, err := t.task(id); err == nil {
+			tasks = append(tasks, r)
+		}
+		t.discard()
+		e.queue.release(id, tasks...)
+		return spool.TaskInfo{}, fmt.Errorf("%s %s: %w", verb, id, err)
+	}
+	e.queue.release(id, tasks...)
+	return info, nil
+}
+
+// Hold implements spool.Queue.
+func (e *Engine) Hold(id spool.TaskID) error {
+	_, err := e.change("hold", id, func(_ *tx, r *taskRecord, now time.Time) error {
+		if r.state != spool.Held {
+			r.state, r.held = spool.Held, now
+		}
+		return nil
+	})
+	return err
+}
+
+// Release implements spool.Queue.
+func (e *Engine) Release(id spool.TaskID) error {
+	_, err := e.change("release", id, func(_ *tx, r *taskRecord, now time.Time) error {
+		if r.state != spool.Held {
+			return nil
+		}
+		stood := now.Sub(r.held)
+		if !r.warns.IsZero() {
+			r.warns = r.warns.Add(stood)
+		}
+		if !r.expires.IsZero() {
+			r.expires = r.expires.Add(stood)
+		}
+		r.state, r.held, r.due = spool.Queued, time.Time{}, now
+		return nil
+	})
+	return err
+}
+
+// Retry implements spool.Queue.
+func (e *Engine) Retry(id spool.TaskID) error {
+	var dest spool.Destination
+	var cleared *destinationRecord
+	_, err := e.change("retry", id, func(t *tx, r *taskRecord, now time.Time) error {
+		dest, cleared = r.dest, nil
+		if r.state == spool.Held {
+			return errors.New("the task is held: release it")
+		}
+		if r.state == spool.Dead && !r.expires.IsZero() && !r.expires.After(now) {
+			r.expires = time.Time{}
+		}
+		r.state, r.due = spool.Queued, now
+		key := destinationKey(kDestination, dest)
+		rec, err := load(t, key, decodeDestination)
+		if errors.Is(err, spool.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec.until = now // its failures stay: what goes first is a probe
+		cleared = &rec
+		return t.set(key, rec.encode())
+	})
+	if err != nil || cleared == nil {
+		return err
+	}
+	q := &e.queue
+	q.mu.Lock()
+	n := q.node(dest)
+	if n.rec.failures == cleared.failures {
+		n.rec.until = cleared.until
+	}
+	q.place(n)
+	q.mu.Unlock()
+	signal(q.wake)
+	return nil
+}
+
+// Remove implements spool.Queue.
+func (e *Engine) Remove(id spool.TaskID) (spool.TaskInfo, error) {
+	return e.change("remove", id, nil)
+}
+
+// Tasks implements spool.Queue.
+func (e *Engine) Tasks(after spool.TaskID) iter.Seq2[spool.TaskInfo, error] {
+	return func(yield func(spool.TaskInfo, error) bool) {
+		if err := e.enter(); err != nil {
+			yield(spool.TaskInfo{}, err)
+			return
+		}
+		defer e.leave()
+		t := e.view()
+		defer t.discard()
+		e.tasks(t, []byte{kTask}, after, yield)
+	}
+}
+
+// tasks yields the tasks under a prefix of t keys, after one.
+func (e *Engine) tasks(t *tx, prefix []byte, after spool.TaskID, yield func(spool.TaskInfo, error) bool) {
+	it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	start := prefix
+	if after != (spool.TaskID{}) {
+		start = append(taskKey(after), 0)
+	}
+	for it.Seek(start); it.Valid(); it.Next() {
+		id := taskOf(it.Item().Key())
+		r, err := t.task(id)
+		var info spool.TaskInfo
+		if err == nil {
+			info, err = t.taskInfo(id, &r)
+		}
+		if err != nil {
+			err = fmt.Errorf("task %s: %w", id, err)
+			info.ID = id
+		} else if info.State == spool.Queued && e.queue.isLeased(id, e.opt.Now()) {
+			info.State = spool.Leased
+		}
+		if !yield(info, err) {
+			return
+		}
+	}
+}
+
+func (q *queue) isLeased(id spool.TaskID, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.leases[id]
+	return l != nil && l.token != 0 && (l.settling || l.until.After(now))
+}
+
+// MessageTasks implements spool.Queue.
+func (e *Engine) MessageTasks(id mail.ID) (tasks []spool.TaskInfo, err error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	t := e.view()
+	defer t.discard()
+	e.tasks(t, idKey(kTask, id), spool.TaskID{}, func(info spool.TaskInfo, err2 error) bool {
+		tasks, err = append(tasks, info), err2
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) == 0 {
+		return nil, fmt.Errorf("tasks of %s: %w", id, spool.ErrNotFound)
+	}
+	return tasks, nil
+}
+
+// Destinations implements spool.Queue.
+func (e *Engine) Destinations() iter.Seq2[spool.DestinationInfo, error] {
+	return func(yield func(spool.DestinationInfo, error) bool) {
+		if err := e.enter(); err != nil {
+			yield(spool.DestinationInfo{}, err)
+			return
+		}
+		defer e.leave()
+		var infos []spool.DestinationInfo
+		q := &e.queue
+		q.mu.Lock()
+		now := e.opt.Now()
+		for _, n := range q.dests {
+			if n.rec.failures > 0 {
+				infos = append(infos, n.info(now))
+			}
+		}
+		q.mu.Unlock()
+		for _, info := range infos {
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
+}

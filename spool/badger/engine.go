@@ -1,0 +1,303 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"golang.org/x/sys/unix"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+const (
+	// formatVersion is what this engine writes; another is refused.
+	formatVersion = 1
+
+	// chunkSize is how much of a body one record holds. A transaction must
+	// hold several, and memory one for each transfer.
+	chunkSize = 128 << 10
+
+	memTableSize   = 32 << 20
+	blockCacheSize = 32 << 20
+
+	// freeCheck is how often the free space is looked at.
+	freeCheck = time.Second
+
+	// DefaultMinFree is Options.MinFree when that is 0.
+	DefaultMinFree = 128 << 20
+)
+
+// Options is what an engine is opened with. Only Dir is required.
+type Options struct {
+	// Dir holds the spool; it is made if its parent is there.
+	Dir    string
+	Logger *slog.Logger
+	// Now is the engine's clock, time.Now by default.
+	Now func() time.Time
+	// MinFree is the free space in octets below which no message is taken in,
+	// DefaultMinFree if 0. Badger maps its files into memory and does not
+	// survive a full disk.
+	MinFree int64
+}
+
+// Engine is a spool.Store on Badger.
+type Engine struct {
+	opt          Options
+	db           *badgerdb.DB
+	ids          mail.IDs
+	maxBatchSize int64
+
+	ops     chan *op
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the committer has ended
+
+	life   sync.Mutex // guards closed, bodies and users.Add
+	closed bool
+	users  sync.WaitGroup // verbs in progress
+	bodies map[*body]struct{}
+
+	broken  atomic.Pointer[error]
+	free    freeSpace
+	queue   queue
+	watch   watchers
+	sweeper sweeper
+}
+
+var _ spool.Store = (*Engine)(nil)
+
+// Open opens the spool in opt.Dir, making it if there is none, and finishes
+// what a crash left half done. It fails with spool.ErrInUse when another
+// process has it open.
+func Open(opt Options) (*Engine, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.MinFree == 0 {
+		opt.MinFree = DefaultMinFree
+	}
+	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("spool: open: %w", err)
+	}
+	db, err := badgerdb.Open(badgerOptions(opt))
+	if err != nil {
+		if strings.Contains(err.Error(), "Another process is using this Badger database") {
+			return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)
+		}
+		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
+	}
+	e := &Engine{
+		opt: opt,
+		db:  db,
+		// Badger's bound counts more than keys and values; stay well under it,
+		// and leave room for the last operation, which may bring a chunk.
+		maxBatchSize: db.MaxBatchSize()*6/10 - chunkSize,
+		ops:          make(chan *op, maxBatchOps),
+		bodies:       make(map[*body]struct{}),
+		closing:      make(chan struct{}),
+		stopped:      make(chan struct{}),
+	}
+	e.queue.init()
+	e.watch.init()
+	e.sweeper.init()
+	go e.commitLoop()
+	go e.sweepLoop()
+	if err := e.recover(); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+func badgerOptions(opt Options) badgerdb.Options {
+	return badgerdb.DefaultOptions(opt.Dir).
+		WithSyncWrites(true).
+		WithDetectConflicts(false). // one writer
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(3).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(10).
+		WithBaseTableSize(4 << 20).
+		WithBaseLevelSize(16 << 20).
+		WithValueThreshold(1 << 20). // chunks stay in the tree, where space comes back
+		WithValueLogFileSize(16 << 20).
+		WithBlockCacheSize(blockCacheSize).
+		WithIndexCacheSize(16 << 20).
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithCompression(options.Snappy).
+		WithNumCompactors(2).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{opt.Logger})
+}
+
+// recover reads what the engine keeps in memory and sweeps what a crash left.
+func (e *Engine) recover() error {
+	if err := e.checkFormat(); err != nil {
+		return err
+	}
+	t := e.view()
+	defer t.discard()
+	if err := e.queue.load(t); err != nil {
+		return err
+	}
+	e.findGarbage(t)
+	return nil
+}
+
+func (e *Engine) checkFormat() error {
+	t := e.view()
+	v, err := load(t, metaKey(metaFormat), decodeCounter)
+	t.discard()
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
+		return e.do(func(t *tx) error {
+			return t.set(metaKey(metaFormat), encodeCounter(formatVersion))
+		}, nil)
+	case err != nil:
+		return fmt.Errorf("spool: format: %w", err)
+	case v != formatVersion:
+		return fmt.Errorf("spool: %s has format %d, this program knows %d", e.opt.Dir, v, formatVersion)
+	}
+	return nil
+}
+
+// Close waits for the verbs in progress, ends the background work and closes
+// Badger. Bodies still open fail from then on with spool.ErrClosed.
+func (e *Engine) Close() error {
+	e.life.Lock()
+	if e.closed {
+		e.life.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.life.Unlock()
+	e.users.Wait()
+	close(e.closing)
+	<-e.stopped
+	<-e.sweeper.stopped
+	for b := range e.bodies { // nobody adds or takes away any more
+		b.t.discard()
+	}
+	if err := e.db.Close(); err != nil {
+		return fmt.Errorf("spool: close: %w", err)
+	}
+	return nil
+}
+
+// enter keeps the storage open until leave; it fails once Close has begun.
+func (e *Engine) enter() error {
+	e.life.Lock()
+	defer e.life.Unlock()
+	if e.closed {
+		return spool.ErrClosed
+	}
+	e.users.Add(1)
+	return nil
+}
+
+func (e *Engine) leave() { e.users.Done() }
+
+// view opens a snapshot.
+func (e *Engine) view() *tx { return &tx{txn: e.db.NewTransaction(false)} }
+
+// fault returns the error that made the engine read-only, or nil.
+func (e *Engine) fault() error {
+	if p := e.broken.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (e *Engine) setFault(err error) {
+	if e.broken.CompareAndSwap(nil, &err) {
+		e.opt.Logger.Error("the spool takes no changes any more; restart after mending the cause", "err", err)
+	}
+}
+
+// Healthy returns nil while the engine takes changes; a watchdog asks it.
+func (e *Engine) Healthy() error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	return e.fault()
+}
+
+// freeSpace remembers the free space of the disk for a moment.
+type freeSpace struct {
+	mu   sync.Mutex
+	at   time.Time
+	low  bool
+	once bool
+}
+
+// room fails with spool.ErrFull when the disk has less than MinFree left.
+func (e *Engine) room() error {
+	f := &e.free
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := time.Now(); !f.once || now.Sub(f.at) >= freeCheck {
+		var st unix.Statfs_t
+		if err := unix.Statfs(e.opt.Dir, &st); err != nil {
+			return fmt.Errorf("%w: statfs: %w", spool.ErrFull, err)
+		}
+		low := int64(st.Bavail)*st.Bsize < e.opt.MinFree
+		if low != f.low {
+			e.opt.Logger.Warn("free space", "dir", e.opt.Dir, "low", low, "octets", int64(st.Bavail)*st.Bsize)
+		}
+		f.at, f.low, f.once = now, low, true
+	}
+	if f.low {
+		return fmt.Errorf("%w: less than %d octets free in %s", spool.ErrFull, e.opt.MinFree, filepath.Dir(e.opt.Dir))
+	}
+	return nil
+}
+
+func encodeCounter(v uint64) []byte {
+	e := newRecord()
+	e.uint(v)
+	return e.b
+}
+
+func decodeCounter(payload []byte) (uint64, error) {
+	d := openRecord(payload)
+	v := d.uint()
+	return v, d.end()
+}
+
+// next counts a counter up within a transaction, to at least floor.
+func (t *tx) next(name string, floor uint64) (uint64, error) {
+	v, err := load(t, metaKey(name), decodeCounter)
+	if err != nil && !errors.Is(err, spool.ErrNotFound) {
+		return 0, err
+	}
+	v = max(v+1, floor)
+	return v, t.set(metaKey(name), encodeCounter(v))
+}
+
+// badgerLog sends Badger's own words to the daemon's log, one level lower.
+type badgerLog struct{ log *slog.Logger }
+
+func (b badgerLog) at(level slog.Level, format string, args []any) {
+	if !b.log.Enabled(context.Background(), level) {
+		return
+	}
+	b.log.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (b badgerLog) Errorf(f string, a ...any)   { b.at(slog.LevelError, f, a) }
+func (b badgerLog) Warningf(f string, a ...any) { b.at(slog.LevelWarn, f, a) }
+func (b badgerLog) Infof(f string, a ...any)    { b.at(slog.LevelDebug, f, a) }
+func (b badgerLog) Debugf(f string, a ...any)   { b.at(slog.LevelDebug, f, a) }

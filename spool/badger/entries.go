@@ -1,0 +1,492 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// entryStep bounds the entries that one transaction changes, well within what
+// Badger allows.
+const entryStep = 1000
+
+var errUIDs = errors.New("spool: mailbox has no UIDs left")
+
+// addEntry stores an entry under the next UID, at the row's present ModSeq,
+// which the caller has raised; the caller stores the row and counts the
+// reference.
+func (t *tx) addEntry(m *spool.Mailbox, n *spool.Entry, now time.Time) error {
+	if m.UIDNext == math.MaxUint32 {
+		return errUIDs
+	}
+	n.UID, n.ModSeq, n.Saved = m.UIDNext, m.ModSeq, now
+	m.UIDNext++
+	count(m, n, 1)
+	return t.putEntry(m.ID, n)
+}
+
+// count adds an entry to the row's counts, or takes it out with by -1.
+func count(m *spool.Mailbox, n *spool.Entry, by int) {
+	m.Messages += uint32(by)
+	m.Size += int64(by) * n.Size
+	if n.Flags.System&spool.Seen == 0 {
+		m.Unseen += uint32(by)
+	}
+	if n.Flags.System&spool.Deleted != 0 {
+		m.Deleted += uint32(by)
+	}
+}
+
+func (t *tx) putEntry(id spool.MailboxID, n *spool.Entry) error {
+	if err := t.set(entryKey(id, n.UID), encodeEntry(n)); err != nil {
+		return err
+	}
+	return t.set(journalKey(id, n.ModSeq, n.UID), []byte{recordVersion, 0})
+}
+
+// removeEntry deletes an entry, leaves its tombstone, and drops its reference.
+func (t *tx) removeEntry(m *spool.Mailbox, n *spool.Entry, freed *[]mail.ID) error {
+	count(m, n, -1)
+	if err := t.delete(entryKey(m.ID, n.UID)); err != nil {
+		return err
+	}
+	if err := t.delete(journalKey(m.ID, n.ModSeq, n.UID)); err != nil {
+		return err
+	}
+	if err := t.set(journalKey(m.ID, m.ModSeq, n.UID), []byte{recordVersion, 1}); err != nil {
+		return err
+	}
+	return t.unref(n.Message, 1, freed)
+}
+
+func (t *tx) entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error) {
+	return load(t, entryKey(id, uid), func(p []byte) (spool.Entry, error) { return decodeEntry(uid, p) })
+}
+
+// present loads those of the given entries that are there.
+func (t *tx) present(id spool.MailboxID, uids []spool.UID) ([]spool.Entry, error) {
+	list := make([]spool.Entry, 0, len(uids))
+	for _, uid := range uids {
+		n, err := t.entry(id, uid)
+		if errors.Is(err, spool.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mailbox %d, UID %d: %w", id, uid, err)
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// Entries implements spool.Mailboxes.
+func (e *Engine) Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool.Entry, error] {
+	return func(yield func(spool.Entry, error) bool) {
+		err := e.read(func(t *tx) error {
+			if _, err := t.row(id); err != nil {
+				return err
+			}
+			prefix := mailboxKey(kEntry, id)
+			it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+			defer it.Close()
+			for it.Seek(entryKey(id, from)); it.Valid(); it.Next() {
+				key := it.Item().Key()
+				uid := spool.UID(binary.BigEndian.Uint32(key[len(prefix):]))
+				if to != 0 && uid > to {
+					return nil
+				}
+				var n spool.Entry
+				err := it.Item().Value(func(v []byte) error {
+					p, err := unseal(key, v)
+					if err == nil {
+						n, err = decodeEntry(uid, p)
+					}
+					return err
+				})
+				n.UID = uid
+				if !yield(n, err) {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(spool.Entry{}, err)
+		}
+	}
+}
+
+// Entry implements spool.Mailboxes.
+func (e *Engine) Entry(id spool.MailboxID, uid spool.UID) (n spool.Entry, err error) {
+	err = e.read(func(t *tx) error {
+		if _, err := t.row(id); err != nil {
+			return err
+		}
+		n, err = t.entry(id, uid)
+		return err
+	})
+	return n, err
+}
+
+// Changes implements spool.Mailboxes. Tombstones are kept as long as the
+// mailbox.
+func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.Change, upTo spool.ModSeq, err error) {
+	err = e.read(func(t *tx) error {
+		m, err := t.row(id)
+		if err != nil {
+			return err
+		}
+		upTo = m.ModSeq
+		if since >= upTo {
+			return nil
+		}
+		prefix := mailboxKey(kJournal, id)
+		it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+		defer it.Close()
+		for it.Seek(journalKey(id, since+1, 0)); it.Valid(); it.Next() {
+			key := it.Item().Key()
+			c := spool.Change{
+				ModSeq: spool.ModSeq(binary.BigEndian.Uint64(key[len(prefix):])),
+				UID:    spool.UID(binary.BigEndian.Uint32(key[len(prefix)+8:])),
+			}
+			if err := it.Item().Value(func(v []byte) error {
+				p, err := unseal(key, v)
+				if err == nil && len(p) != 2 {
+					err = spool.ErrCorrupt
+				}
+				c.Expunged = err == nil && p[1] != 0
+				return err
+			}); err != nil {
+				return fmt.Errorf("journal of mailbox %d: %w", id, err)
+			}
+			list = append(list, c)
+		}
+		return nil
+	})
+	return list, upTo, err
+}
+
+// inSteps runs a change of a mailbox over slices of the UIDs, each in a
+// transaction of its own. Two slices may be separated by other changes, or by
+// a crash; no client can tell that from two commands.
+func inSteps(uids []spool.UID, f func(uids []spool.UID) error) error {
+	for part := range slices.Chunk(uids, entryStep) {
+		if err := f(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Flag implements spool.Mailboxes.
+func (e *Engine) Flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool.Flags, unchangedSince spool.ModSeq) (spool.Flagging, error) {
+	if err := e.enter(); err != nil {
+		return spool.Flagging{}, err
+	}
+	defer e.leave()
+	var out spool.Flagging
+	if len(uids) == 0 {
+		_, err := e.MailboxByID(id)
+		return out, err
+	}
+	err := inSteps(uids, func(uids []spool.UID) error {
+		var part spool.Flagging
+		changed := false
+		err := e.do(func(t *tx) (err error) {
+			part, changed, err = t.flag(id, uids, op, f, unchangedSince)
+			return err
+		}, func() {
+			if changed {
+				e.watch.notify([]spool.MailboxID{id})
+			}
+		})
+		out.Changed = append(out.Changed, part.Changed...)
+		out.Modified = append(out.Modified, part.Modified...)
+		return err
+	})
+	return out, err
+}
+
+func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool.Flags, unchangedSince spool.ModSeq) (out spool.Flagging, changed bool, err error) {
+	m, err := t.row(id)
+	if err != nil {
+		return out, false, err
+	}
+	entries, err := t.present(id, uids)
+	if err != nil {
+		return out, false, err
+	}
+	next := m.ModSeq + 1
+	for i := range entries {
+		n := &entries[i]
+		if n.ModSeq > unchangedSince {
+			out.Modified = append(out.Modified, n.UID)
+			continue
+		}
+		flags := applyFlags(n.Flags, op, f)
+		if flags.System != n.Flags.System || !slices.Equal(flags.Keywords, n.Flags.Keywords) {
+			if err := t.delete(journalKey(id, n.ModSeq, n.UID)); err != nil {
+				return out, false, err
+			}
+			count(&m, n, -1)
+			n.Flags, n.ModSeq, m.ModSeq = flags, next, next
+			count(&m, n, 1)
+			if err := t.putEntry(id, n); err != nil {
+				return out, false, err
+			}
+			changed = true
+		}
+		out.Changed = append(out.Changed, *n)
+	}
+	if changed {
+		err = t.setRow(&m)
+	}
+	return out, changed, err
+}
+
+// applyFlags returns what an operation makes of flags. Keywords have no case,
+// and one that stays keeps the case it has.
+func applyFlags(old spool.Flags, op spool.FlagOp, f spool.Flags) spool.Flags {
+	find := func(list []string, k string) int {
+		return slices.IndexFunc(list, func(s string) bool { return strings.EqualFold(s, k) })
+	}
+	out := spool.Flags{Keywords: slices.Clone(old.Keywords)}
+	switch op {
+	case spool.FlagSet:
+		out.System = f.System
+		out.Keywords = slices.DeleteFunc(out.Keywords, func(k string) bool { return find(f.Keywords, k) < 0 })
+	case spool.FlagAdd:
+		out.System = old.System | f.System
+	case spool.FlagRemove:
+		out.System = old.System &^ f.System
+		out.Keywords = slices.DeleteFunc(out.Keywords, func(k string) bool { return find(f.Keywords, k) >= 0 })
+		return out
+	}
+	for _, k := range f.Keywords {
+		if find(out.Keywords, k) < 0 {
+			out.Keywords = append(out.Keywords, k)
+		}
+	}
+	slices.Sort(out.Keywords)
+	return out
+}
+
+// Copy implements spool.Mailboxes. More than entryStep entries take several
+// transactions; when one fails, what the earlier ones copied is taken back.
+func (e *Engine) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
+	out, err := e.transfer(from, uids, to, false)
+	if err != nil && len(out.Target) > 0 {
+		_, undo := e.remove(to, out.Target, false)
+		err = errors.Join(err, undo)
+	}
+	return out, err
+}
+
+// Move implements spool.Mailboxes. More than entryStep entries take several
+// transactions; each leaves every message in exactly one of the mailboxes, and
+// when one fails, those before it have moved.
+func (e *Engine) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
+	return e.transfer(from, uids, to, true)
+}
+
+func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool) (out spool.Copied, err error) {
+	if err := e.enter(); err != nil {
+		return out, err
+	}
+	defer e.leave()
+	target, err := e.MailboxByID(to)
+	if err == nil {
+		_, err = e.MailboxByID(from)
+	}
+	if err != nil {
+		return out, err
+	}
+	out.UIDValidity = target.UIDValidity
+	err = inSteps(uids, func(uids []spool.UID) error {
+		var part spool.Copied
+		var freed []mail.ID
+		err := e.do(func(t *tx) (err error) {
+			freed = freed[:0]
+			part, err = t.transfer(from, uids, to, move, e.opt.Now(), &freed)
+			return err
+		}, func() {
+			e.sweepAll(freed)
+			if len(part.Target) > 0 {
+				e.watch.notify([]spool.MailboxID{to})
+			}
+			if len(part.Target) > 0 && move {
+				e.watch.notify([]spool.MailboxID{from})
+			}
+		})
+		if err == nil {
+			out.Source = append(out.Source, part.Source...)
+			out.Target = append(out.Target, part.Target...)
+		}
+		return err
+	})
+	return out, err
+}
+
+func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool, now time.Time, freed *[]mail.ID) (out spool.Copied, err error) {
+	if _, err := t.row(from); err != nil {
+		return out, err
+	}
+	entries, err := t.present(from, uids)
+	if err != nil || len(entries) == 0 {
+		return out, err
+	}
+	m, err := t.row(to)
+	if err != nil {
+		return out, err
+	}
+	m.ModSeq++
+	for _, n := range entries {
+		out.Source = append(out.Source, n.UID)
+		if err := t.ref(n.Message, 1); err != nil {
+			return out, err
+		}
+		if err := t.addEntry(&m, &n, now); err != nil {
+			return out, err
+		}
+		out.Target = append(out.Target, n.UID)
+	}
+	if err := t.setRow(&m); err != nil || !move {
+		return out, err
+	}
+	if m, err = t.row(from); err != nil { // again: it may be the same mailbox
+		return out, err
+	}
+	m.ModSeq++
+	for i := range entries {
+		if err := t.removeEntry(&m, &entries[i], freed); err != nil {
+			return out, err
+		}
+	}
+	return out, t.setRow(&m)
+}
+
+// Expunge implements spool.Mailboxes.
+func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	m, err := e.MailboxByID(id)
+	if err != nil || m.Deleted == 0 {
+		return nil, err
+	}
+	if uids == nil {
+		for n, err := range e.Entries(id, 1, 0) {
+			if err != nil {
+				return nil, err
+			}
+			if n.Flags.System&spool.Deleted != 0 {
+				uids = append(uids, n.UID)
+			}
+		}
+	}
+	return e.remove(id, uids, true)
+}
+
+// remove takes entries out of a mailbox: all of them, or those that have
+// \Deleted set.
+func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) (out []spool.UID, err error) {
+	err = inSteps(uids, func(uids []spool.UID) error {
+		var part []spool.UID
+		var freed []mail.ID
+		err := e.do(func(t *tx) (err error) {
+			freed = freed[:0]
+			part, err = t.remove(id, uids, deletedOnly, &freed)
+			return err
+		}, func() {
+			e.sweepAll(freed)
+			if len(part) > 0 {
+				e.watch.notify([]spool.MailboxID{id})
+			}
+		})
+		if err == nil {
+			out = append(out, part...)
+		}
+		return err
+	})
+	return out, err
+}
+
+func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, freed *[]mail.ID) (out []spool.UID, err error) {
+	m, err := t.row(id)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := t.present(id, uids)
+	if err != nil {
+		return nil, err
+	}
+	m.ModSeq++
+	for i := range entries {
+		n := &entries[i]
+		if deletedOnly && n.Flags.System&spool.Deleted == 0 {
+			continue
+		}
+		if err := t.removeEntry(&m, n, freed); err != nil {
+			return nil, err
+		}
+		out = append(out, n.UID)
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, t.setRow(&m)
+}
+
+// watchers are those who wait for changes of a mailbox.
+type watchers struct {
+	mu sync.Mutex
+	by map[spool.MailboxID]map[chan struct{}]struct{}
+}
+
+func (w *watchers) init() { w.by = make(map[spool.MailboxID]map[chan struct{}]struct{}) }
+
+// notify tells those who watch the mailboxes.
+func (w *watchers) notify(ids []spool.MailboxID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		for c := range w.by[id] {
+			signal(c)
+		}
+	}
+}
+
+// Watch implements spool.Mailboxes.
+func (e *Engine) Watch(id spool.MailboxID) (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	w := &e.watch
+	w.mu.Lock()
+	if w.by[id] == nil {
+		w.by[id] = make(map[chan struct{}]struct{})
+	}
+	w.by[id][c] = struct{}{}
+	w.mu.Unlock()
+	if _, err := e.MailboxByID(id); err != nil {
+		signal(c) // gone: the watcher shall find out
+	}
+	return c, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.by[id], c)
+		if len(w.by[id]) == 0 {
+			delete(w.by, id)
+		}
+	}
+}

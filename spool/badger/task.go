@@ -1,0 +1,127 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"restante/spool"
+)
+
+// maxRecipients bounds a task's record, so that it fits a transaction.
+const maxRecipients = 10_000
+
+var errTask = errors.New("spool: malformed task")
+
+// checkTask refuses what has no place in a key.
+func checkTask(t spool.Task) error {
+	d := t.Destination
+	switch {
+	case len(t.Recipients) == 0 || len(t.Recipients) > maxRecipients:
+		return fmt.Errorf("%w: %d recipients", errTask, len(t.Recipients))
+	case len(d.Route)+len(d.Domain) > 1024 || strings.ContainsRune(d.Route+d.Domain, 0):
+		return fmt.Errorf("%w: destination %q", errTask, d)
+	}
+	return nil
+}
+
+// newTask makes the record of a task that is committed now.
+func newTask(t spool.Task, priority int, now time.Time) taskRecord {
+	r := taskRecord{dest: t.Destination, priority: priority, queued: now, due: now.Add(t.Delay)}
+	if t.Warn > 0 {
+		r.warns = now.Add(t.Warn)
+	}
+	if t.Expire > 0 {
+		r.expires = now.Add(t.Expire)
+	}
+	r.rcpts = make([]spool.RecipientState, len(t.Recipients))
+	for i, rcpt := range t.Recipients {
+		r.rcpts[i].Recipient = rcpt
+	}
+	r.timer = r.firstTimer()
+	return r
+}
+
+// firstTimer is when the task's next timer fires; zero if it has none.
+func (t *taskRecord) firstTimer() time.Time {
+	switch {
+	case t.state != spool.Queued:
+		return time.Time{}
+	case t.warned || t.warns.IsZero():
+		return t.expires
+	case t.expires.IsZero():
+		return t.warns
+	}
+	return earlier(t.warns, t.expires)
+}
+
+// putTask writes a new task with its index records.
+func (t *tx) putTask(id spool.TaskID, r *taskRecord) error {
+	if err := t.set(taskKey(id), r.encode()); err != nil {
+		return err
+	}
+	if r.state == spool.Queued {
+		if err := t.set(queueKey(r.dest, r.priority, r.due, id), []byte{recordVersion}); err != nil {
+			return err
+		}
+	}
+	if !r.timer.IsZero() {
+		return t.set(timerKey(r.timer, id), []byte{recordVersion})
+	}
+	return nil
+}
+
+// dropTask deletes a task with its index records.
+func (t *tx) dropTask(id spool.TaskID, r *taskRecord) error {
+	if err := t.delete(taskKey(id)); err != nil {
+		return err
+	}
+	return t.dropIndex(id, r)
+}
+
+func (t *tx) dropIndex(id spool.TaskID, r *taskRecord) error {
+	if r.state == spool.Queued {
+		if err := t.delete(queueKey(r.dest, r.priority, r.due, id)); err != nil {
+			return err
+		}
+	}
+	if !r.timer.IsZero() {
+		return t.delete(timerKey(r.timer, id))
+	}
+	return nil
+}
+
+// replaceTask moves a task from one record to another.
+func (t *tx) replaceTask(id spool.TaskID, old, r *taskRecord) error {
+	if err := t.dropIndex(id, old); err != nil {
+		return err
+	}
+	return t.putTask(id, r)
+}
+
+func (t *tx) task(id spool.TaskID) (taskRecord, error) {
+	return load(t, taskKey(id), decodeTask)
+}
+
+// taskInfo describes a stored task, without regard to leases.
+func (t *tx) taskInfo(id spool.TaskID, r *taskRecord) (spool.TaskInfo, error) {
+	m, err := load(t, idKey(kMessage, id.Message), decodeMessage)
+	if err != nil {
+		return spool.TaskInfo{}, fmt.Errorf("message of task %s: %w", id, err)
+	}
+	return spool.TaskInfo{
+		ID:          id,
+		State:       r.state,
+		Destination: r.dest,
+		Envelope:    m.env,
+		Size:        m.size,
+		Recipients:  r.rcpts,
+		Attempts:    r.attempts,
+		Queued:      r.queued,
+		Due:         r.due,
+		Expires:     r.expires,
+		Warns:       r.warns,
+		Warned:      r.warned,
+	}, nil
+}

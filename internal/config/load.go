@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -90,5 +91,12 @@ func (c *Config) resolvePaths(dir string) {
 
 // add records a problem at a path of keys and indexes.
 func (s *source) add(ps *Problems, at keyPath, format string, args ...any) {
-	*ps = append(*ps, Problem{File: s.file, Line: s.lines.line(at), Text: fmt.Sprintf(format, args...)})
+	// Whatever stands in the file, a problem is one printable line.
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	*ps = append(*ps, Problem{File: s.file, Line: s.lines.line(at), Text: text})
 }

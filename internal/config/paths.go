@@ -2,6 +2,9 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,3 +56,69 @@ func (c *Config) ControlPath(state string) string {
 	}
 	return filepath.Join(state, "control.sock")
 }
+
+// Prefixes returns the trusted networks, without those that are malformed.
+func (s SMTP) Prefixes() []netip.Prefix {
+	var out []netip.Prefix
+	for _, n := range s.TrustedNetworks {
+		if p, err := parseNetwork(n); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Hosts returns the next hops as "host:port"; nil for the recipient's mail
+// exchangers. Without a port it is 465 for implicit TLS, 587 with a username,
+// otherwise 25.
+func (r Route) Hosts() []string {
+	if r.MX() {
+		return nil
+	}
+	port := "25"
+	switch {
+	case r.TLS == TLSImplicit:
+		port = "465"
+	case r.Username != "":
+		port = "587"
+	}
+	var out []string
+	for _, h := range r.NextHop {
+		out = append(out, withPort(h, port))
+	}
+	return out
+}
+
+// withPort adds a port to a host, an IPv6 address in or without brackets
+// included, that has none.
+func withPort(s, port string) string {
+	if _, _, err := net.SplitHostPort(s); err == nil {
+		return s
+	}
+	return net.JoinHostPort(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), port)
+}
+
+// Server returns the resolver as "ip:port", with port 53 where none was given;
+// "" for the system's.
+func (d DNS) Server() string {
+	if d.Resolver == "" {
+		return ""
+	}
+	a, err := d.server()
+	if err != nil {
+		return d.Resolver
+	}
+	return a.String()
+}
+
+func (d DNS) server() (netip.AddrPort, error) {
+	a, err := netip.ParseAddrPort(withPort(d.Resolver, "53"))
+	if err != nil {
+		return a, fmt.Errorf("resolver: %w", err)
+	}
+	return a, nil
+}
+
+// DefaultListeners tells whether the listeners are those of Default, because
+// the file has none: sockets passed by the service manager then replace them.
+func (c *Config) DefaultListeners() bool { return c.source.lines[top("listener").String()] == 0 }

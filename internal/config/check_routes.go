@@ -1,0 +1,134 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"restante/internal/mail"
+)
+
+// builtinRoute is what the queue calls the way of mail that no route takes.
+const builtinRoute = "mx"
+
+func (ch *checker) routes() {
+	local := ch.config.localDomains()
+	names, patterns := make(map[string]bool), make(map[string]string)
+	nameForm := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	for i, r := range ch.config.Routes {
+		at := top("route").index(i)
+		switch {
+		case r.Name == "":
+			ch.problem(at, `this route has no name; add name = "smarthost"`)
+		case !nameForm.MatchString(r.Name):
+			ch.problem(at.key("name"), "route name %q must be letters, digits, dots, dashes, and not longer than 64", r.Name)
+		case r.Name == builtinRoute && !slices.Contains(r.Domains, "*"):
+			ch.problem(at.key("name"), `the name %q is that of the route that mail takes without one; choose another, or give it the domain "*"`, r.Name)
+		case names[r.Name]:
+			ch.problem(at.key("name"), "route %q is there twice; rename one", r.Name)
+		}
+		names[r.Name] = true
+		if len(r.Domains) == 0 {
+			ch.problem(at, `route %q has no domains; add domains = ["*"] for all mail to elsewhere`, r.Name)
+		}
+		for j, s := range r.Domains {
+			at := at.key("domains").index(j)
+			pattern, why := normalPattern(s)
+			switch other, taken := patterns[pattern]; {
+			case why != "":
+				ch.problem(at, `domain %q of route %q %s; write "example.org", "*.example.org" or "*"`, s, r.Name, why)
+			case local[pattern]:
+				ch.problem(at, "domain %q of route %q is delivered here, so the route would never be taken; remove it there or in [[domain]]", s, r.Name)
+			case taken:
+				ch.problem(at, "domain %q is in the routes %q and %q; remove one", s, other, r.Name)
+			default:
+				patterns[pattern] = r.Name
+			}
+		}
+		ch.nextHop(at, r)
+		ch.credentials(at, r)
+		if _, err := mail.ParseDomain(r.Helo); r.Helo != "" && err != nil {
+			ch.problem(at.key("helo"), "helo %q of route %q must be a domain name or an address in brackets", r.Helo, r.Name)
+		}
+	}
+}
+
+// normalPattern normalises a pattern of domains, and says what is wrong with it.
+func normalPattern(s string) (pattern, why string) {
+	if s == "*" {
+		return s, ""
+	}
+	rest, wild := strings.CutPrefix(s, "*.")
+	if strings.HasPrefix(rest, "[") && !wild {
+		d, err := mail.ParseDomain(rest)
+		if err != nil {
+			return "", "is not an address literal"
+		}
+		return d, ""
+	}
+	if why := badHost(rest); why != "" {
+		return "", why
+	}
+	d, err := mail.ParseDomain(rest)
+	if err != nil {
+		return "", err.Error()
+	}
+	if wild {
+		d = "*." + d
+	}
+	return d, ""
+}
+
+func (ch *checker) nextHop(at keyPath, r Route) {
+	if len(r.NextHop) == 0 {
+		ch.problem(at, `route %q has no next_hop; give hosts, ["smtp.example.net:587"], or "mx"`, r.Name)
+	}
+	ch.oneOf(at.key("tls"), "tls", string(r.TLS), string(TLSNone), string(TLSOpportunistic), string(TLSRequired), string(TLSImplicit))
+	if r.MX() {
+		if r.TLS == TLSImplicit {
+			ch.problem(at.key("tls"), `route %q: mail exchangers do not speak implicit TLS; use tls = "required" or "opportunistic"`, r.Name)
+		}
+		return
+	}
+	for i, s := range r.NextHop {
+		if s == NextHopMX {
+			ch.problem(at.key("next_hop").index(i), `route %q: next_hop is either "mx" or hosts, not both`, r.Name)
+		} else if why := badHostPort(withPort(s, "25"), false); why != "" {
+			ch.problem(at.key("next_hop").index(i), `next_hop %q of route %q %s; write it like "smtp.example.net:587"`, s, r.Name, why)
+		}
+	}
+}
+
+func (ch *checker) credentials(at keyPath, r Route) {
+	hasPassword := r.Password != "" || r.PasswordFile != ""
+	if r.Password != "" && r.PasswordFile != "" {
+		ch.problem(at.key("password_file"), "route %q has password and password_file; keep one", r.Name)
+	}
+	switch {
+	case r.Username != "" && !hasPassword:
+		ch.problem(at.key("username"), "route %q has a username and no password; add password_file", r.Name)
+	case r.Username == "" && hasPassword:
+		ch.problem(at, "route %q has a password and no username; add username", r.Name)
+	case r.PasswordFile != "":
+		if _, err := r.Secret(); err != nil {
+			ch.problem(at.key("password_file"), "password of route %q: %s", r.Name, err)
+		}
+	}
+	if r.Username == "" {
+		return
+	}
+	remote := slices.ContainsFunc(r.NextHop, func(hop string) bool { return !isLoopback(hop) })
+	switch {
+	case r.MX():
+		ch.problem(at.key("username"), "route %q: mail exchangers take no password; remove username, or name hosts in next_hop", r.Name)
+	case remote && r.TLS != TLSRequired && r.TLS != TLSImplicit:
+		ch.problem(at.key("tls"), `route %q could send its password in the clear; use tls = "required" or "implicit"`, r.Name)
+	}
+}
+
+// isLoopback tells whether a next hop is this machine, by its address.
+func isLoopback(hop string) bool {
+	ap, err := netip.ParseAddrPort(withPort(hop, "25"))
+	return err == nil && ap.Addr().IsLoopback()
+}

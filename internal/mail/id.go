@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -43,10 +44,13 @@ func (id *ID) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// ParseID reads the text form.
+// ParseID reads the text form, in either case.
 func ParseID(s string) (ID, error) {
 	var id ID
-	b, err := idEncoding.DecodeString(s)
+	if len(s) != idEncoding.EncodedLen(len(id)) {
+		return ID{}, fmt.Errorf("%w: %q", ErrID, clip(s))
+	}
+	b, err := idEncoding.DecodeString(strings.ToUpper(s))
 	if err != nil || len(b) != len(id) {
 		return ID{}, fmt.Errorf("%w: %q", ErrID, clip(s))
 	}

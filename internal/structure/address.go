@@ -1,0 +1,200 @@
+package structure
+
+import "strings"
+
+// maxAddresses bounds the addresses kept of one list.
+const maxAddresses = 4096
+
+// addressReader reads an address list of RFC 5322 section 3.4 from clean text,
+// in one pass, and makes the best of what is none.
+type addressReader struct {
+	in      string
+	out     []Address
+	inGroup bool
+	// A quote or a comment that never ends is looked for only once.
+	noQuotes, noComments bool
+
+	// The element being read: its words without quotes, the same as they
+	// stand, the last comment, and the address in angle brackets.
+	phrase, raw strings.Builder
+	comment     string
+	angle       string
+	hasAngle    bool
+}
+
+// parseAddresses reads an address list. It never fails.
+func parseAddresses(s string) []Address {
+	r := addressReader{in: s}
+	for r.in != "" && len(r.out) < maxAddresses {
+		r.next()
+	}
+	r.flush()
+	if r.inGroup {
+		r.out = append(r.out, Address{Kind: GroupEnd})
+	}
+	return r.out
+}
+
+// next reads a character, or what it opens.
+func (r *addressReader) next() {
+	c := r.in[0]
+	switch {
+	case c == '"' && r.quoted(), c == '(' && r.skipComment():
+		return
+	case c == '<' && !r.hasAngle:
+		r.readAngle()
+		return
+	}
+	r.in = r.in[1:]
+	switch {
+	case c == ',':
+		r.flush()
+	case c == ';':
+		r.flush()
+		if r.inGroup {
+			r.inGroup = false
+			r.out = append(r.out, Address{Kind: GroupEnd})
+		}
+	case c == ':' && r.startsGroup():
+		r.out = append(r.out, Address{Kind: GroupStart, Name: strings.TrimSpace(r.phrase.String())})
+		r.inGroup = true
+		r.clear()
+	case c == '"' || r.hasAngle: // a stray quote, or junk behind the address
+	default:
+		r.phrase.WriteByte(c)
+		r.raw.WriteByte(c)
+	}
+}
+
+// startsGroup tells whether a colon makes what was read the name of a group.
+func (r *addressReader) startsGroup() bool {
+	raw := r.raw.String()
+	return !r.inGroup && !r.hasAngle && strings.TrimSpace(raw) != "" && !strings.ContainsAny(raw, "@[")
+}
+
+func (r *addressReader) quoted() bool {
+	if r.noQuotes || r.hasAngle {
+		return false
+	}
+	value, rest, ok := cutQuoted(r.in)
+	if !ok {
+		r.noQuotes = true
+		return false
+	}
+	r.phrase.WriteString(value)
+	r.raw.WriteString(r.in[:len(r.in)-len(rest)])
+	r.in = rest
+	return true
+}
+
+func (r *addressReader) skipComment() bool {
+	if r.noComments {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(r.in); i++ {
+		switch r.in[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				r.comment = strings.TrimSpace(r.in[1:i])
+				r.in = r.in[i+1:]
+				return true
+			}
+		}
+	}
+	r.noComments = true
+	return false
+}
+
+// readAngle reads an address in angle brackets, up to the comma or the end of
+// the list if the closing one is missing.
+func (r *addressReader) readAngle() {
+	r.hasAngle = true
+	for i := 1; i < len(r.in); i++ {
+		switch r.in[i] {
+		case '"':
+			if r.noQuotes {
+				continue
+			}
+			_, rest, ok := cutQuoted(r.in[i:])
+			if !ok {
+				r.noQuotes = true
+				continue
+			}
+			i = len(r.in) - len(rest) - 1
+		case '>':
+			r.angle, r.in = r.in[1:i], r.in[i+1:]
+			return
+		case ',', '<':
+			// A comma may also be in a source route: "<@a,@b:c@d>".
+			if !strings.HasPrefix(r.in, "<@") {
+				r.angle, r.in = r.in[1:i], r.in[i:]
+				return
+			}
+		}
+	}
+	r.angle, r.in = r.in[1:], ""
+}
+
+// flush ends the element that was read.
+func (r *addressReader) flush() {
+	defer r.clear()
+	phrase := strings.TrimSpace(r.phrase.String())
+	raw := strings.TrimSpace(r.raw.String())
+	a := Address{Name: phrase}
+	switch {
+	case r.hasAngle:
+		a.Mailbox, a.Host = splitAddress(r.angle)
+		if a.Name == "" {
+			a.Name = r.comment
+		}
+	case raw == "":
+		return
+	default:
+		a.Name = r.comment
+		if at := strings.LastIndexByte(raw, '@'); at >= 0 && raw[0] != '"' {
+			// "two words@host": only the last word belongs to the address.
+			if i := strings.LastIndexAny(strings.TrimRight(raw[:at], " "), " "); i >= 0 && raw[i+1] != '.' && raw[i-1] != '.' {
+				a.Name, raw = strings.TrimSpace(raw[:i]), raw[i+1:]
+			}
+		}
+		a.Mailbox, a.Host = splitAddress(raw)
+	}
+	if a != (Address{}) && len(r.out) < maxAddresses {
+		r.out = append(r.out, a)
+	}
+}
+
+func (r *addressReader) clear() {
+	r.phrase.Reset()
+	r.raw.Reset()
+	r.comment, r.angle, r.hasAngle = "", "", false
+}
+
+// splitAddress takes an address apart, without the route that may stand before
+// it (RFC 5322 section 4.4) and without quotes.
+func splitAddress(s string) (mailbox, host string) {
+	s = strings.TrimSpace(s)
+	if strings.HasPrefix(s, "@") {
+		if _, rest, ok := strings.Cut(s, ":"); ok {
+			s = strings.TrimSpace(rest)
+		}
+	}
+	if strings.HasPrefix(s, `"`) {
+		if local, rest, ok := cutQuoted(s); ok {
+			if host, ok := strings.CutPrefix(strings.TrimSpace(rest), "@"); ok {
+				return local, strings.TrimSpace(host)
+			}
+		}
+	}
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return strings.Trim(s, `"`), ""
+	}
+	// White space around the dots is allowed by section 4.4 and means nothing.
+	return strings.ReplaceAll(s[:at], " ", ""), strings.ReplaceAll(s[at+1:], " ", "")
+}

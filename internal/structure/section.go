@@ -1,0 +1,101 @@
+package structure
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/internal/header"
+)
+
+// Section returns where the octets of a body section (RFC 9051 section
+// 6.4.5.1) lie: [off, end) of the stored message. It is not ok if there is no
+// such part, or if the part has no such section.
+//
+// In front of the message a mailbox may show further header fields, which are
+// not counted here: they belong to the whole message, and to HEADER and MIME of
+// what is the message itself, that is when off is 0.
+func (m *Message) Section(part []int, specifier imap.PartSpecifier) (off, end int64, ok bool) {
+	if len(part) == 0 {
+		switch specifier {
+		case imap.PartSpecifierNone:
+			return 0, m.Size, true
+		case imap.PartSpecifierHeader:
+			return m.Root.HeaderStart, m.Root.BodyStart, true
+		case imap.PartSpecifierText:
+			return m.Root.BodyStart, m.Root.BodyEnd, true
+		}
+		return 0, 0, false
+	}
+	p := m.part(part)
+	switch {
+	case p == nil:
+	case specifier == imap.PartSpecifierNone:
+		return p.BodyStart, p.BodyEnd, true
+	case specifier == imap.PartSpecifierMIME:
+		return p.HeaderStart, p.BodyStart, true
+	case p.Embedded == nil:
+	case specifier == imap.PartSpecifierHeader:
+		return p.Embedded.HeaderStart, p.Embedded.BodyStart, true
+	case specifier == imap.PartSpecifierText:
+		return p.Embedded.BodyStart, p.Embedded.BodyEnd, true
+	}
+	return 0, 0, false
+}
+
+// Part returns the part of a number as IMAP counts them, nil if it is not
+// there. The part 1 of a message that is no multipart is the message itself.
+func (m *Message) Part(number []int) *Part {
+	if len(number) == 0 {
+		return m.Root
+	}
+	return m.part(number)
+}
+
+func (m *Message) part(number []int) *Part {
+	// at is a container: its parts are counted; or, once chosen by a number,
+	// a part, to be opened if there is another number.
+	at, chosen := m.Root, false
+	for _, n := range number {
+		if chosen {
+			switch {
+			case at.Embedded != nil:
+				at = at.Embedded
+			case !at.isMultipart():
+				return nil
+			}
+		}
+		switch {
+		case at.isMultipart() && n >= 1 && n <= len(at.Children):
+			at = at.Children[n-1]
+		case at.isMultipart() || n != 1:
+			return nil
+		}
+		chosen = true
+	}
+	return at
+}
+
+// FilterHeader returns the fields of a header that are named in fields, or
+// with not those that are not, octet by octet as they stand, and the empty
+// line that ends the header if it is there: IMAP's HEADER.FIELDS. Lines that
+// are no fields are left out.
+func FilterHeader(head []byte, fields []string, not bool) []byte {
+	var out []byte
+	b := header.Parse(head)
+	for _, f := range b.Fields() {
+		named := slices.ContainsFunc(fields, func(name string) bool { return strings.EqualFold(name, f.Name) })
+		if named != not {
+			out = append(out, f.Raw...)
+		}
+	}
+	if raw := b.Raw(); b.Separated() {
+		end := len(raw) - 1
+		if end > 0 && raw[end-1] == '\r' {
+			end--
+		}
+		out = append(out, raw[end:]...)
+	}
+	return out
+}

@@ -65,14 +65,14 @@ func (w *walk) follow(list []mail.Address) {
 	for _, to := range list {
 		if _, ok := w.picture.catchAll[to.Domain]; ok || to.Domain == "" {
 			w.local(to.Key())
-		} else if !slices.Contains(w.targets.Forwards, to) {
+		} else if w.first(to) {
 			w.targets.Forwards = append(w.targets.Forwards, to)
 		}
 	}
 }
 
-// first tells whether an alias, or a catch-all by its bare domain, is met for
-// the first time.
+// first tells whether an alias, a catch-all by its bare domain, or an address
+// elsewhere is met for the first time.
 func (w *walk) first(a mail.Address) bool {
 	met := w.seen[a]
 	w.seen[a] = true

@@ -95,7 +95,7 @@ func broken() []string {
 	return []string{
 		"broken-mime", "broken-parameters", "colonless-lines", "duplicate-headers",
 		"mbox-from-line", "multipart-empty", "multipart-no-body",
-		"multipart-no-boundary-parameter", "multipart-wrong-boundary",
+		"multipart-no-boundary-parameter", "multipart-unterminated", "multipart-wrong-boundary",
 		"nested-identical-boundaries", "no-header-no-separator", "odd-addresses",
 		"space-before-colon", "white-folding-line",
 	}

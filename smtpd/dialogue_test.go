@@ -1,0 +1,298 @@
+package smtpd
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"restante/spool"
+	"restante/spool/spooltest"
+)
+
+// TestDialogues plays testdata/*.txt. A file is a dialogue with one server, by
+// lines:
+//
+//	# comment
+//	role submission, implicit-tls, no-tls, no-auth, trusted PREFIX, limit NAME N
+//	              how the server is set up; before anything else
+//	C: text       the client sends text and CR LF; lines that follow one
+//	              another are sent in one go
+//	R: "text"     the client sends a Go string as it is
+//	S: text       the server must reply so; * stands for anything
+//	tls           the client does a TLS handshake
+//	eof           the server must close the connection
+//	second        the client makes another connection, and leaves the first
+//	reconnect     the client closes the connection and makes another
+//	fail OP KIND  the spool fails from now on: full, read-only, uncertain,
+//	              other, or nothing
+//	messages N    the spool must have N messages in all
+//	inbox NAME N  and N in the inbox of an account
+//	queued ADDR   and a task for a recipient
+//	has "text"    and text in the newest message, as stored or unfolded; has-not
+//	envelope 8bit utf8   and what the newest task's envelope says; "7bit" is neither
+//	log text      the log must have a line with text; no-log
+//
+// In C lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
+// {N TEXT} is TEXT N times.
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dialogues", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &player{t: t}
+			for i, line := range strings.Split(string(text), "\n") {
+				p.line = i + 1
+				if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+					p.play(line)
+				}
+			}
+			p.flush()
+		})
+	}
+}
+
+// player plays one dialogue.
+type player struct {
+	t       *testing.T
+	line    int
+	changes []func(*Options)
+	house   *house
+	conn    net.Conn
+	in      *bufio.Reader
+	unsent  string
+}
+
+func (p *player) fatalf(format string, args ...any) {
+	p.t.Helper()
+	p.t.Fatalf("line %d: "+format, append([]any{p.line}, args...)...)
+}
+
+func (p *player) setUp(change func(*Options)) {
+	if p.house != nil {
+		p.fatalf("too late to change the server")
+	}
+	p.changes = append(p.changes, change)
+}
+
+// connect starts the server, if it is not running, and connects to it.
+func (p *player) connect() {
+	if p.house == nil {
+		p.house = open(p.t, func(o *Options) {
+			for _, change := range p.changes {
+				change(o)
+			}
+		})
+	}
+	if p.conn == nil {
+		p.conn = p.house.dial()
+		p.in = bufio.NewReader(p.conn)
+	}
+}
+
+func (p *player) flush() {
+	if p.unsent == "" {
+		return
+	}
+	if _, err := p.conn.Write([]byte(p.unsent)); err != nil {
+		p.fatalf("sending: %v", err)
+	}
+	p.unsent = ""
+}
+
+func (p *player) handshake() {
+	c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true})
+	if err := c.Handshake(); err != nil {
+		p.fatalf("handshake: %v", err)
+	}
+	p.conn, p.in = c, bufio.NewReader(c)
+}
+
+func (p *player) play(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	if p.setting(word, rest) {
+		return
+	}
+	p.connect()
+	switch word {
+	case "C:":
+		p.unsent += expand(rest) + "\r\n"
+		return
+	case "R:":
+		s, err := strconv.Unquote(rest)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.unsent += s
+		return
+	}
+	p.flush()
+	switch word {
+	case "S:":
+		got, err := p.in.ReadString('\n')
+		if err != nil {
+			p.fatalf("waiting for %q: got %q, %v", rest, got, err)
+		}
+		if !like(rest, strings.TrimSuffix(got, "\r\n")) || !strings.HasSuffix(got, "\r\n") {
+			p.fatalf("got  %q\nwant %q", got, rest)
+		}
+	case "tls":
+		p.handshake()
+	case "eof":
+		if got, err := p.in.ReadString('\n'); err == nil {
+			p.fatalf("the connection is still open: %q", got)
+		}
+	case "reconnect", "second":
+		if word == "reconnect" {
+			p.conn.Close()
+		}
+		p.conn = nil
+		p.connect()
+	case "fail":
+		p.fail(rest)
+	default:
+		p.check(word, rest)
+	}
+}
+
+// setting handles the words that set up the server.
+func (p *player) setting(word, rest string) bool {
+	switch word {
+	case "role":
+		p.setUp(func(o *Options) { o.Role = map[string]Role{"relay": Relay, "submission": Submission}[rest] })
+	case "implicit-tls":
+		p.setUp(func(o *Options) { o.ImplicitTLS = true })
+	case "no-tls":
+		p.setUp(func(o *Options) { o.TLS = nil })
+	case "no-auth":
+		p.setUp(func(o *Options) { o.Auth = nil })
+	case "trusted":
+		p.setUp(func(o *Options) { o.Trusted = append(o.Trusted, netip.MustParsePrefix(rest)) })
+	case "limit":
+		name, number, _ := strings.Cut(rest, " ")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.setUp(func(o *Options) {
+			l := &o.Limits
+			l.MaxSize += int64(map[string]int{"MaxSize": n}[name])
+			if f := map[string]*int{
+				"MaxHeader": &l.MaxHeader, "MaxHops": &l.MaxHops, "MaxRecipients": &l.MaxRecipients,
+				"MaxConnections": &l.MaxConnections, "MaxPerAddress": &l.MaxPerAddress,
+				"MaxErrors": &l.MaxErrors, "MaxRefused": &l.MaxRefused, "AuthFailures": &l.AuthFailures,
+			}[name]; f != nil {
+				*f = n
+			}
+		})
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *player) fail(rest string) {
+	op, kind, _ := strings.Cut(rest, " ")
+	kinds := map[string]error{
+		"full": spool.ErrFull, "read-only": spool.ErrReadOnly, "uncertain": spool.ErrUncertain,
+		"other": errors.New("/secret/path: input/output error"), "nothing": nil,
+	}
+	err, ok := kinds[kind]
+	if !ok {
+		p.fatalf("unknown fault %q", kind)
+	}
+	p.house.spool.Fail(err, spooltest.Op(op))
+}
+
+// check handles the words that look at what the server has done.
+func (p *player) check(word, rest string) {
+	h := p.house
+	switch word {
+	case "messages":
+		if got := len(h.messages()); strconv.Itoa(got) != rest {
+			p.fatalf("%d messages, want %s", got, rest)
+		}
+	case "inbox":
+		name, n, _ := strings.Cut(rest, " ")
+		if i := strings.LastIndexByte(rest, ' '); i > 0 {
+			name, n = rest[:i], rest[i+1:]
+		}
+		if got := len(h.inbox(name)); strconv.Itoa(got) != n {
+			p.fatalf("%d messages for %s, want %s", got, name, n)
+		}
+	case "queued":
+		for _, task := range h.queue() {
+			for _, r := range task.Recipients {
+				if r.To.String() == rest {
+					return
+				}
+			}
+		}
+		p.fatalf("nothing queued for %s", rest)
+	case "has", "has-not":
+		want, err := strconv.Unquote(rest)
+		all := h.messages()
+		if err != nil || len(all) == 0 {
+			p.fatalf("no message, or not a Go string: %v", err)
+		}
+		text := all[len(all)-1]
+		if (strings.Contains(text, want) || strings.Contains(unfold.Replace(text), want)) != (word == "has") {
+			p.fatalf("%s %q:\n%s", word, want, text)
+		}
+	case "envelope":
+		q := h.queue()
+		env := q[len(q)-1].Envelope
+		if env.EightBit != strings.Contains(rest, "8bit") || env.UTF8 != strings.Contains(rest, "utf8") {
+			p.fatalf("envelope %+v, want %s", env, rest)
+		}
+	case "log", "no-log":
+		if strings.Contains(h.log.String(), rest) != (word == "log") {
+			p.fatalf("%s %q: \n%s", word, rest, h.log.String())
+		}
+	default:
+		p.fatalf("unknown word %q", word)
+	}
+}
+
+// like matches a reply with a pattern.
+func like(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(s)
+}
+
+var unfold = strings.NewReplacer("\r\n\t", " ")
+
+var braces = regexp.MustCompile(`\{(plain|base64|\d+) ([^}]*)\}`)
+
+func expand(s string) string {
+	return braces.ReplaceAllStringFunc(s, func(m string) string {
+		word, rest := braces.FindStringSubmatch(m)[1], braces.FindStringSubmatch(m)[2]
+		switch word {
+		case "plain":
+			user, password, _ := strings.Cut(rest, " ")
+			return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+		case "base64":
+			return base64.StdEncoding.EncodeToString([]byte(rest))
+		}
+		n, _ := strconv.Atoi(word)
+		return strings.Repeat(rest, n)
+	})
+}

@@ -166,13 +166,8 @@ func (ch *checker) tls() {
 		ch.problem(at, "certificate and key go together; give both, or none for a self-signed certificate")
 		return
 	}
-	pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-	if err != nil {
+	if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
 		ch.problem(at.key("certificate"), "the certificate and its key cannot be used: %s", err)
-		return
-	}
-	if now := time.Now(); now.After(pair.Leaf.NotAfter) {
-		ch.problem(at.key("certificate"), "the certificate in %s ran out on %s; renew it", t.Certificate, pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
 }
 

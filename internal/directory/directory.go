@@ -55,7 +55,7 @@ type Options struct {
 	// Static are the accounts of the configuration.
 	Static []Static
 	// Logger gets warnings about stored accounts that are of no use; nil is
-	// slog's default.
+	// none.
 	Logger *slog.Logger
 }
 
@@ -134,7 +134,7 @@ func Open(opt Options) (*Directory, error) {
 // error everything stays as it was.
 func (d *Directory) Reload(opt Options) error {
 	if opt.Logger == nil {
-		opt.Logger = slog.Default()
+		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

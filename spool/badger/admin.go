@@ -24,13 +24,13 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 	}
 	var (
 		info  spool.TaskInfo
+		old   taskRecord
 		tasks []taskRecord
 		freed []mail.ID
 	)
-	err := e.do(func(t *tx) error {
+	err := e.do(func(t *tx) (err error) {
 		tasks, freed = tasks[:0], freed[:0]
-		old, err := t.task(id)
-		if err != nil {
+		if old, err = t.task(id); err != nil {
 			return err
 		}
 		if info, err = t.taskInfo(id, &old); err != nil {
@@ -51,17 +51,10 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 		return t.replaceTask(id, &old, &r)
 	}, func() { e.sweepAll(freed) })
 	if err != nil {
-		// As it was: a scan that met it meanwhile has to look again.
-		tasks = tasks[:0]
-		t := e.view()
-		if r, err := t.task(id); err == nil {
-			tasks = append(tasks, r)
-		}
-		t.discard()
-		e.queue.release(id, tasks...)
+		e.queue.release(id, &old) // as it was
 		return spool.TaskInfo{}, fmt.Errorf("%s %s: %w", verb, id, err)
 	}
-	e.queue.release(id, tasks...)
+	e.queue.release(id, &old, tasks...)
 	return info, nil
 }
 
@@ -222,7 +215,7 @@ func (e *Engine) Destinations() iter.Seq2[spool.DestinationInfo, error] {
 		q.mu.Lock()
 		now := e.opt.Now()
 		for _, n := range q.dests {
-			if n.rec.failures > 0 {
+			if n.rec.until.After(now) {
 				infos = append(infos, n.info(now))
 			}
 		}

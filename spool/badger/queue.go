@@ -186,12 +186,19 @@ func (q *queue) acquire(id spool.TaskID, now time.Time) error {
 	return nil
 }
 
-// release gives a task back, with what it has become.
-func (q *queue) release(id spool.TaskID, tasks ...taskRecord) {
+// release gives a task of a destination back, with what it has become. Where
+// the bounds may have rested on what it was, the next scan looks again.
+func (q *queue) release(id spool.TaskID, was *taskRecord, tasks ...taskRecord) {
 	q.mu.Lock()
 	delete(q.leases, id)
 	if q.scanning {
 		q.ended[id] = true
+	}
+	if len(was.rcpts) > 0 { // it was read
+		q.lower(was.dest, time.Time{})
+		if !was.timer.IsZero() && !was.timer.After(q.timer) {
+			q.lowerTimer(time.Time{})
+		}
 	}
 	for i := range tasks {
 		q.note(&tasks[i])
@@ -339,8 +346,35 @@ func (s *scan) destinations() error {
 		if n.version == version {
 			n.next = next
 		}
+		idle := n.next.Equal(never) && n.rec.failures > 0
 		s.q.mu.Unlock()
+		if idle {
+			s.e.forget(n, info.Failures)
+		}
 	}
+}
+
+// forget drops the back-off of a destination that has nothing left to send,
+// unless something happened to it meanwhile. Nobody waits for it.
+func (e *Engine) forget(n *destNode, failures int) {
+	gone := false
+	e.submit(func(t *tx) error {
+		gone = false
+		key := destinationKey(kDestination, n.dest)
+		rec, err := load(t, key, decodeDestination)
+		if err != nil || rec.failures != failures {
+			return nil
+		}
+		gone = true
+		return t.delete(key)
+	}, func() {
+		e.queue.mu.Lock()
+		defer e.queue.mu.Unlock()
+		if gone && e.queue.dests[n.dest] == n && n.rec.failures == failures {
+			n.rec = destinationRecord{}
+			e.queue.place(n)
+		}
+	})
 }
 
 // destination leases up to want due tasks of one destination, higher priority

@@ -56,6 +56,7 @@ type settling struct {
 	reports []*commitment
 
 	// What run found, for after.
+	was   taskRecord
 	tasks []taskRecord // the task if it goes on, and those it was moved to
 	reach *destinationRecord
 	freed []mail.ID
@@ -104,7 +105,8 @@ func (c *settling) undo(err error) {
 	q.mu.Lock()
 	if n := q.leases[c.l.Task.ID]; n != nil && n.token == c.l.Token {
 		n.settling = false
-		q.lower(n.dest, n.until) // for the scan that met it meanwhile
+		q.lower(n.dest, time.Time{}) // for the scan that met it meanwhile
+		q.lowerTimer(time.Time{})
 	}
 	q.mu.Unlock()
 	for _, r := range c.reports {
@@ -129,6 +131,7 @@ func (c *settling) run(t *tx) error {
 	if err := c.move(t, &old); err != nil {
 		return err
 	}
+	c.was = old
 	r := old
 	c.apply(&r, now)
 	if len(r.rcpts) == 0 {
@@ -249,7 +252,7 @@ func (c *settling) after() {
 		q.place(n)
 		q.mu.Unlock()
 	}
-	q.release(c.l.Task.ID, c.tasks...)
+	q.release(c.l.Task.ID, &c.was, c.tasks...)
 	c.e.sweepAll(c.freed)
 	for _, r := range c.reports {
 		r.after()

@@ -1,0 +1,99 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// Every record, filled, must come back as it was.
+func TestRecordsRoundTrip(t *testing.T) {
+	at := time.Unix(1_900_000_000, 123_456_789)
+	status := mail.Status{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "später", Remote: "mx.example [192.0.2.1]"}
+	m := messageRecord{
+		env: mail.Envelope{
+			From: mail.Address{Local: "a b", Domain: "x.example"}, EnvID: "env", Ret: mail.ReturnHeaders,
+			EightBit: true, UTF8: true, RequireTLS: true, Priority: -4, Arrived: at,
+			Client: mail.Client{Protocol: "ESMTPSA", Addr: netip.MustParseAddr("2001:db8::1"), Helo: "h", Account: "acc"},
+		},
+		size: 12345, hash: [32]byte{1, 2, 31: 3}, chunks: 7,
+	}
+	same(t, m, m.encode(), decodeMessage)
+	same(t, refsRecord{refs: 3, nextTask: 9}, refsRecord{refs: 3, nextTask: 9}.encode(), decodeRefs)
+	task := taskRecord{
+		dest: spool.Destination{Route: "smart", Domain: "x.example"}, state: spool.Held, priority: 3, attempts: 5,
+		queued: at, due: at.Add(1), warns: at.Add(2), expires: at.Add(3), warned: true, held: at.Add(4), timer: at.Add(5),
+		rcpts: []spool.RecipientState{{
+			Recipient: mail.Recipient{To: mail.Address{Local: "b", Domain: "y.example"}, Original: "rfc822;b", Notify: mail.NotifyDelay},
+			Last:      status,
+		}},
+	}
+	same(t, task, task.encode(), decodeTask)
+	dest := destinationRecord{failures: 4, until: at, last: status}
+	same(t, dest, dest.encode(), decodeDestination)
+	row := spool.Mailbox{ID: 5, Account: "a", Name: "B/ü", Use: spool.UseJunk, UIDValidity: 1, UIDNext: 2, ModSeq: 3, Messages: 4, Unseen: 5, Deleted: 6, Size: 7}
+	same(t, row, encodeMailbox(&row), func(p []byte) (spool.Mailbox, error) { return decodeMailbox(5, p) })
+	entry := spool.Entry{
+		UID: 8, Message: mail.ID{9}, Flags: spool.Flags{System: spool.Seen | spool.Draft, Keywords: []string{"$Junk", "x"}},
+		InternalDate: at, Saved: at.Add(1), Prefix: []byte("Return-Path: <>\r\n"), Size: 77, ModSeq: 1 << 40,
+	}
+	same(t, entry, encodeEntry(&entry), func(p []byte) (spool.Entry, error) { return decodeEntry(8, p) })
+}
+
+func same[T any](t *testing.T, want T, payload []byte, decode func([]byte) (T, error)) {
+	t.Helper()
+	got, err := decode(payload)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%T came back as\n%+v, %v\nwant\n%+v", want, got, err, want)
+	}
+	for i := range payload {
+		if _, err := decode(payload[:i]); err == nil {
+			t.Errorf("%T: cut to %d of %d octets it was taken", want, i, len(payload))
+		}
+	}
+}
+
+func TestSealFindsDamage(t *testing.T) {
+	key := []byte("key")
+	sealed := seal(key, []byte("payload"))
+	for i := range sealed {
+		for bit := range 8 {
+			bad := bytes.Clone(sealed)
+			bad[i] ^= 1 << bit
+			if _, err := unseal(key, bad); !errors.Is(err, spool.ErrCorrupt) {
+				t.Fatalf("octet %d, bit %d flipped: %v", i, bit, err)
+			}
+		}
+	}
+	if _, err := unseal([]byte("kez"), sealed); !errors.Is(err, spool.ErrCorrupt) {
+		t.Error("a record under another's key was taken")
+	}
+	if _, err := unseal(key, nil); !errors.Is(err, spool.ErrCorrupt) {
+		t.Error("an empty value was taken")
+	}
+}
+
+// No stored octets may make a decoder panic or allocate out of proportion.
+func FuzzDecoders(f *testing.F) {
+	f.Add([]byte{recordVersion})
+	f.Add((&taskRecord{rcpts: make([]spool.RecipientState, 2)}).encode())
+	f.Add((&messageRecord{}).encode())
+	f.Add(encodeEntry(&spool.Entry{Flags: spool.Flags{Keywords: []string{"k"}}}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		decodeMessage(p)
+		decodeRefs(p)
+		decodeTask(p)
+		decodeDestination(p)
+		decodeMailbox(1, p)
+		decodeEntry(1, p)
+		decodeCounter(p)
+		destinationOf(append([]byte{kQueue}, p...))
+		taskOf(p)
+	})
+}

@@ -166,7 +166,11 @@ func (ch *checker) tls() {
 		ch.problem(at, "certificate and key go together; give both, or none for a self-signed certificate")
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+	certificate, key, err := t.Files()
+	if err == nil {
+		_, err = tls.LoadX509KeyPair(certificate, key)
+	}
+	if err != nil {
 		ch.problem(at.key("certificate"), "the certificate and its key cannot be used: %s", err)
 	}
 }

@@ -1,9 +1,16 @@
 package config
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDefaultIsSound(t *testing.T) {
@@ -231,4 +238,42 @@ password_file = "r.txt"
 	if !strings.Contains(text(), "is empty") {
 		t.Error(text())
 	}
+}
+
+func TestCheckLoadsTheCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certificate, key := pair(t)
+	write(t, dir+"/crt", certificate)
+	write(t, dir+"/key", key)
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	c := Default()
+	c.TLS = TLS{Certificate: "credential:crt", Key: dir + "/key"}
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	_, other := pair(t)
+	write(t, dir+"/key", other)
+	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "private key does not match") {
+		t.Errorf("a certificate with another's key: %v", err)
+	}
+}
+
+// pair makes a certificate and its key, in PEM.
+func pair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	crt, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: crt})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }

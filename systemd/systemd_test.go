@@ -1,0 +1,133 @@
+// Package systemd holds the unit files; its tests hold them against systemd's
+// own tools and against the configuration.
+package systemd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"restante/internal/config"
+)
+
+func analyze(t *testing.T, args ...string) string {
+	t.Helper()
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
+	if err != nil && strings.Contains(string(out), "nrecognized option") {
+		t.Skipf("systemd-analyze is too old: %s", out)
+	}
+	if err != nil {
+		t.Errorf("systemd-analyze %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func units(t *testing.T) []string {
+	t.Helper()
+	sockets, err := filepath.Glob("*.socket")
+	if err != nil || len(sockets) == 0 {
+		t.Fatalf("no socket units: %v", err)
+	}
+	return append(sockets, "restante.service")
+}
+
+// TestVerify needs an executable at ExecStart's place; this test's own will do.
+func TestVerify(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, dir := []string{"verify", "--man=no"}, t.TempDir()
+	for _, u := range units(t) {
+		text := strings.ReplaceAll(read(t, u), "/usr/bin/restante", self)
+		path := filepath.Join(dir, u)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
+	}
+	if out := analyze(t, args...); strings.Contains(out, "restante") {
+		t.Errorf("not clean:\n%s", out)
+	}
+}
+
+// TestSecurity holds the exposure at 1.5 or less.
+func TestSecurity(t *testing.T) {
+	analyze(t, "security", "--offline=true", "--threshold=15", "./restante.service")
+}
+
+// TestSockets holds the socket units against the roles and the service.
+func TestSockets(t *testing.T) {
+	ports := map[config.Role]string{
+		config.RoleSMTP: "25", config.RoleSubmission: "587", config.RoleSubmissions: "465", config.RoleIMAP: "143", config.RoleIMAPS: "993",
+	}
+	service := read(t, "restante.service")
+	listed := strings.Fields(setting(t, service, "Sockets"))
+	for _, role := range config.Roles() {
+		name := "restante-" + string(role) + ".socket"
+		text := read(t, name)
+		if got := setting(t, text, "FileDescriptorName"); got != string(role) {
+			t.Errorf("%s: FileDescriptorName=%s", name, got)
+		}
+		if got := setting(t, text, "ListenStream"); got != ports[role] {
+			t.Errorf("%s: ListenStream=%s, want %s", name, got, ports[role])
+		}
+		if !slices.Contains(listed, name) {
+			t.Errorf("%s is not in Sockets= of the service", name)
+		}
+	}
+	if n := len(units(t)) - 1; n != len(listed) || n != len(ports) {
+		t.Errorf("%d socket units, %d listed, %d roles", n, len(listed), len(ports))
+	}
+}
+
+// TestConfiguration holds the file to begin with against the unit.
+func TestConfiguration(t *testing.T) {
+	c, err := config.Load("config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	service := read(t, "restante.service")
+	state, err := c.StatePath()
+	if err != nil || state != "/var/lib/"+setting(t, service, "StateDirectory") {
+		t.Errorf("state_directory is %s (%v), which the service may not write to", state, err)
+	}
+	if got := c.ControlPath(state); filepath.Dir(got) != "/run/"+setting(t, service, "RuntimeDirectory") {
+		t.Errorf("control_socket is %s, which the service may not make", got)
+	}
+	if !c.DefaultListeners() {
+		t.Error("listeners are configured beside the sockets")
+	}
+	if user := setting(t, service, "User"); !strings.Contains(read(t, "restante.sysusers"), "\nu "+user+" ") {
+		t.Errorf("the user %s is not in restante.sysusers", user)
+	}
+}
+
+func setting(t *testing.T, unit, key string) string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + key + `=(.*)$`).FindStringSubmatch(unit)
+	if m == nil {
+		t.Fatalf("no %s= in the unit", key)
+	}
+	return m[1]
+}

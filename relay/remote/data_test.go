@@ -1,0 +1,73 @@
+package remote
+
+import (
+	"bufio"
+	"bytes"
+	"strings"
+	"testing"
+)
+
+var dataTests = []struct{ name, in, want string }{
+	{"plain", "a\r\nb\r\n", "a\r\nb\r\n.\r\n"},
+	{"empty", "", ".\r\n"},
+	{"no final line end", "a", "a\r\n.\r\n"},
+	{"dots", ".\r\n..\r\na.b\r\n.c", "..\r\n...\r\na.b\r\n..c\r\n.\r\n"},
+	{"bare LF", "a\n.\nb\n", "a\r\n..\r\nb\r\n.\r\n"},
+	{"bare CR", "a\r.\rb\r\n", "a . b\r\n.\r\n"},
+	{"CR at the end", "a\r", "a \r\n.\r\n"},
+	{"CR CR LF", "a\r\r\n.\r\n", "a \r\n..\r\n.\r\n"},
+	{"CR at the beginning of a line", "\r.\r\n", " .\r\n.\r\n"},
+	{"CR CR", "\r\r", "  \r\n.\r\n"},
+	{"LF CR", "a\n\r.\n", "a\r\n .\r\n.\r\n"},
+}
+
+func stuff(t *testing.T, in string, part int) string {
+	t.Helper()
+	var buf bytes.Buffer
+	w := bufio.NewWriter(&buf)
+	d := dataWriter{w: w, bol: true}
+	for len(in) > 0 {
+		n := min(part, len(in))
+		if err := d.write([]byte(in[:n])); err != nil {
+			t.Fatal(err)
+		}
+		in = in[n:]
+	}
+	if err := d.end(); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+	return buf.String()
+}
+
+func TestDataWriter(t *testing.T) {
+	for _, tt := range dataTests {
+		for part := 1; part <= 4; part++ {
+			if got := stuff(t, tt.in, part); got != tt.want {
+				t.Errorf("%s, in parts of %d: got %q, want %q", tt.name, part, got, tt.want)
+			}
+		}
+	}
+}
+
+// Whatever the body is, there is one end of data, at the end, and no bare CR
+// or LF, however it is cut into parts.
+func FuzzDataWriter(f *testing.F) {
+	for _, tt := range dataTests {
+		f.Add(tt.in, 3)
+	}
+	f.Fuzz(func(t *testing.T, in string, part int) {
+		part = 1 + (part&0xff)%7
+		got := stuff(t, in, part)
+		if whole := stuff(t, in, max(1, len(in))); got != whole {
+			t.Fatalf("in parts %q, whole %q", got, whole)
+		}
+		if i := strings.Index("\r\n"+got, "\r\n.\r\n"); i != len(got)-len(".\r\n") {
+			t.Fatalf("end of data at %d of %q", i, got)
+		}
+		rest := strings.ReplaceAll(got, "\r\n", "")
+		if strings.ContainsAny(rest, "\r\n") {
+			t.Fatalf("bare CR or LF in %q", got)
+		}
+	})
+}

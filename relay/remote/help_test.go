@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/internal/mail"
+	"restante/internal/standin"
+	"restante/relay"
+)
+
+// memBody is a spool.Body in memory.
+type memBody struct{ *bytes.Reader }
+
+func (memBody) Close() error { return nil }
+
+func body(s string) memBody { return memBody{bytes.NewReader([]byte(s))} }
+
+const letter = "From: a@example.org\r\nSubject: hello\r\n\r\n.one dot\r\nand a line\r\n"
+
+func server(t *testing.T, opt standin.Options, scripts ...standin.Script) *standin.Server {
+	t.Helper()
+	srv, err := standin.NewServer(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	srv.Next(scripts...)
+	return srv
+}
+
+func courier(t *testing.T, opt Options) *Courier {
+	t.Helper()
+	if opt.Hostname == "" {
+		opt.Hostname = "relay.test"
+	}
+	c := New(opt)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// to is a route to one fixed host.
+func to(srv *standin.Server) relay.Route {
+	return relay.Route{
+		Name: "r", Domains: []string{"*"}, Kind: relay.Smarthost,
+		Hosts: []relay.Host{{Name: "127.0.0.1", Port: srv.Port()}},
+	}
+}
+
+func job(route relay.Route, rcpts ...string) relay.Job {
+	j := relay.Job{
+		Route:    &route,
+		Envelope: mail.Envelope{From: mail.MustParseAddress("sender@example.org")},
+		Body:     body(letter),
+	}
+	if len(rcpts) == 0 {
+		rcpts = []string{"b@example.com"}
+	}
+	for _, r := range rcpts {
+		j.Recipients = append(j.Recipients, mail.Recipient{To: mail.MustParseAddress(r)})
+	}
+	return j
+}
+
+func deliver(t *testing.T, c *Courier, j relay.Job) relay.Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out := c.Deliver(ctx, j)
+	if len(out.Results) != len(j.Recipients) {
+		t.Fatalf("%d results for %d recipients", len(out.Results), len(j.Recipients))
+	}
+	return out
+}
+
+// codes are the results' codes, in order.
+func codes(out relay.Outcome) (list []int) {
+	for _, s := range out.Results {
+		list = append(list, s.Code)
+	}
+	return list
+}
+
+func contains(t *testing.T, what, s, sub string) {
+	t.Helper()
+	if !strings.Contains(s, sub) {
+		t.Errorf("%s: %q does not contain %q", what, s, sub)
+	}
+}
+
+func script(f ...standin.Fault) standin.Script { return f }

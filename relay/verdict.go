@@ -1,0 +1,219 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// verdict is what is to become of a lease, before the reports it calls for
+// are made: those who are to be told of stay without an end until they are.
+type verdict struct {
+	spool.Settlement
+	// failed are the recipients whose failure the sender must be told of,
+	// passed those whose delivery he asked to be told of, late those whose
+	// delay he has to know.
+	failed, passed, late []int
+	// last is what was last said of each recipient, for the reports.
+	last []mail.Status
+	// tried tells whose attempt was now.
+	tried bool
+}
+
+// deliver has the courier make an attempt. A panic in it costs this attempt.
+func (r *Runner) deliver(ctx context.Context, routes *table, l spool.Lease, tried []int) (out Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.opt.Logger.Error("panic in a delivery", append(attrs(l), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
+			out = ownFault(len(tried), "internal fault while delivering")
+		}
+	}()
+	body, err := r.opt.Bodies.OpenBody(l.Task.ID.Message)
+	if err != nil {
+		r.opt.Logger.Error("message cannot be read", append(attrs(l), "error", err)...)
+		return ownFault(len(tried), "the stored message cannot be read")
+	}
+	defer body.Close()
+	job := Job{
+		Task:     l.Task.ID,
+		Route:    routes.find(l.Task.Recipients[0].To.Domain),
+		Domain:   l.Task.Destination.Domain,
+		Envelope: l.Task.Envelope,
+		Body:     body,
+	}
+	for _, i := range tried {
+		job.Recipients = append(job.Recipients, l.Task.Recipients[i].Recipient)
+	}
+	return r.opt.Courier.Deliver(ctx, job)
+}
+
+// ownFault is an outcome that says nothing of the destination.
+func ownFault(n int, text string) Outcome {
+	out := Outcome{Results: make([]mail.Status, n)}
+	for i := range out.Results {
+		out.Results[i] = mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: text}
+	}
+	return out
+}
+
+// untold returns the recipients to try: those whose failure is known already,
+// and only waits for a report, are not bothered again while others remain.
+func untold(rcpts []spool.RecipientState) []int {
+	var open, all []int
+	for i, r := range rcpts {
+		all = append(all, i)
+		if r.Last.Class() != mail.Permanent {
+			open = append(open, i)
+		}
+	}
+	if len(open) == 0 {
+		return all
+	}
+	return open
+}
+
+// complete makes a courier's results as many as they should be; what it left
+// out is transient.
+func complete(results []mail.Status, n int) []mail.Status {
+	full := make([]mail.Status, n)
+	copy(full, results)
+	for i := range full {
+		if full[i].Code == 0 {
+			full[i] = mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "the attempt had no result"}
+		}
+	}
+	return full
+}
+
+// judge decides what an attempt means, or, if none was made, an expiry.
+func (r *Runner) judge(l spool.Lease, tried []int, out Outcome) verdict {
+	v := begin(l, tried, out)
+	r.reach(&v, l, out)
+	// A destination that was not even told of the message costs it nothing.
+	ours := out.Reach == spool.Unreached && !out.Begun
+	v.Attempted = v.tried && !ours
+	v.KeepDue = ours
+	if !v.KeepDue {
+		v.Delay = r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand())
+	}
+	if l.Cause == spool.CauseExpired {
+		for i := range v.Results {
+			if v.Results[i].Status.Class() == mail.Transient {
+				v.Results[i].Status = expired(v.last[i])
+			}
+		}
+	}
+	v.sort(l, out.Promised)
+	return v
+}
+
+// interrupted judges an attempt that the end of the daemon broke off: what is
+// definite counts, for the rest it is as if nothing had been tried.
+func (r *Runner) interrupted(l spool.Lease, tried []int, out Outcome) verdict {
+	v := begin(l, tried, out)
+	v.KeepDue = true
+	v.sort(l, out.Promised)
+	return v
+}
+
+// begin makes a verdict with the status of everybody, new or as it was.
+func begin(l spool.Lease, tried []int, out Outcome) verdict {
+	n := len(l.Task.Recipients)
+	v := verdict{last: make([]mail.Status, n), tried: len(tried) > 0}
+	v.Results = make([]spool.Result, n)
+	for i, r := range l.Task.Recipients {
+		v.last[i] = r.Last
+	}
+	for n, i := range tried {
+		v.last[i] = out.Results[n]
+	}
+	for i := range v.last {
+		if v.last[i] == (mail.Status{}) {
+			// Never tried itself: its destination's word stands for it.
+			v.last[i] = l.Destination.Last
+		}
+		v.Results[i].Status = v.last[i]
+	}
+	return v
+}
+
+func (r *Runner) reach(v *verdict, l spool.Lease, out Outcome) {
+	v.Destination.Outcome = out.Reach
+	if out.Reach == spool.Unreached {
+		v.Destination.Status = out.Fault
+		v.Destination.Backoff = r.opt.Schedule.NextAttempt(l.Destination.Failures+1, r.opt.Rand())
+	}
+}
+
+// sort ends the recipients that can be ended, and lists those of whom the
+// sender has to be told first.
+func (v *verdict) sort(l spool.Lease, promised bool) {
+	env := &l.Task.Envelope
+	for i, rcpt := range l.Task.Recipients {
+		switch v.Results[i].Status.Class() {
+		case mail.Delivered:
+			v.Results[i].Ended = true
+			if !promised && !env.From.IsNull() && rcpt.Notify.Wants(mail.NotifySuccess) {
+				v.passed = append(v.passed, i)
+			}
+		case mail.Permanent:
+			if rcpt.Notify.Wants(mail.NotifyFailure) {
+				v.failed = append(v.failed, i)
+			} else {
+				v.Results[i].Ended = true
+			}
+		}
+	}
+}
+
+// expired is the status of a recipient whose time is over (RFC 3463: X.4.7).
+func expired(last mail.Status) mail.Status {
+	text := "delivery time expired"
+	if last != (mail.Status{}) {
+		text += ", last: " + last.String()
+	} else {
+		text += " before an attempt could be made"
+	}
+	return mail.Status{Code: 550, Enhanced: [3]int{4, 4, 7}, Text: text}
+}
+
+// warning is the verdict on a task whose sender is to be told of the delay.
+func warning(l spool.Lease) verdict {
+	v := begin(l, nil, Outcome{})
+	v.Warned, v.KeepDue = true, true
+	for i, rcpt := range l.Task.Recipients {
+		v.Results[i] = spool.Result{} // nothing new
+		if !l.Task.Envelope.From.IsNull() && rcpt.Notify.Wants(mail.NotifyDelay) &&
+			rcpt.Last.Class() != mail.Permanent {
+			v.late = append(v.late, i)
+		}
+	}
+	return v
+}
+
+// reroute moves the recipients who would be filed elsewhere today.
+func reroute(routes *table, l spool.Lease) (verdict, bool) {
+	v := verdict{Settlement: spool.Settlement{
+		Results: make([]spool.Result, len(l.Task.Recipients)),
+		KeepDue: true,
+	}}
+	index := make(map[spool.Destination]int)
+	for i, rcpt := range l.Task.Recipients {
+		d := routes.find(rcpt.To.Domain).destination(rcpt.To.Domain)
+		if d == l.Task.Destination {
+			continue
+		}
+		n, ok := index[d]
+		if !ok {
+			n = len(v.Moved)
+			index[d] = n
+			v.Moved = append(v.Moved, spool.Task{Destination: d})
+		}
+		v.Moved[n].Recipients = append(v.Moved[n].Recipients, rcpt.Recipient)
+		v.Results[i] = spool.Result{Status: mail.Status{Text: "rerouted to " + d.String()}, Ended: true}
+	}
+	return v, len(v.Moved) > 0
+}

@@ -211,7 +211,6 @@ func BenchmarkParse(b *testing.B) {
 		"10MB":          corpus.Attachment(7_400_000),
 		"100 deep":      deep,
 		"100 deep, 4MB": nested(MaxDepth, 4<<20),
-		"dashes, 1MB":   bytes.Repeat([]byte("--x\r\n"), 200<<10),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(message)))

@@ -42,22 +42,26 @@ func imapAddresses(list []Address) []imap.Address {
 	for _, a := range list {
 		switch a.Kind {
 		case GroupStart:
-			out = append(out, imap.Address{Mailbox: decodeWords(a.Name)})
+			out = append(out, imap.Address{Mailbox: orMissing(decodeWords(a.Name), missingMailbox)})
 			continue
 		case GroupEnd:
 			out = append(out, imap.Address{})
 			continue
 		}
-		b := imap.Address{Name: decodeWords(a.Name), Mailbox: a.Mailbox, Host: a.Host}
-		if b.Mailbox == "" {
-			b.Mailbox = missingMailbox
-		}
-		if b.Host == "" {
-			b.Host = missingHost
-		}
-		out = append(out, b)
+		out = append(out, imap.Address{
+			Name:    decodeWords(a.Name),
+			Mailbox: orMissing(a.Mailbox, missingMailbox),
+			Host:    orMissing(a.Host, missingHost),
+		})
 	}
 	return out
+}
+
+func orMissing(s, missing string) string {
+	if s == "" {
+		return missing
+	}
+	return s
 }
 
 // messageIDs returns what stands in angle brackets, or if there are none, the

@@ -240,8 +240,8 @@ func (b *body) answer(r reply) error {
 }
 
 // drain reads what the client still sends, since it does not look at replies
-// before: the rest of the message, or of the chunk. It reads at most as much
-// as a message may have, and tells whether that was enough.
+// before: the rest of the message, or of the chunk. It reads no more than twice
+// what a message may have in all, and tells whether that was enough.
 func (b *body) drain() bool {
 	if !b.chunked && !b.opened || b.err == errGone || b.err == errAborted {
 		return true
@@ -250,7 +250,7 @@ func (b *body) drain() bool {
 	if b.chunked {
 		for b.left > 0 {
 			buf, err := b.fill()
-			if err != nil || b.left > limit {
+			if err != nil || b.left > 2*limit {
 				return false
 			}
 			n, _ := b.conn.in.Discard(len(buf))

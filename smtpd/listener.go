@@ -67,11 +67,12 @@ func (s *Server) release(c *conn) {
 	}
 }
 
-// remoteAddr is the client's address; the zero Addr, which is in no network,
+// remoteAddr is the client's address, without a zone, as networks are given; the
+// zero Addr, which is in no network,
 // if the connection has none.
 func remoteAddr(nc net.Conn) netip.Addr {
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return netip.Addr{}
 }
@@ -82,7 +83,7 @@ func network(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, err := a.WithZone("").Prefix(bits)
+	p, err := a.Prefix(bits)
 	if err != nil {
 		return netip.Prefix{}
 	}

@@ -37,14 +37,14 @@ func (s *secret) mac(kind, text string) (sum [32]byte) {
 
 // credential is what a password is checked against: an argon2id hash, or for
 // a static account whose password is in a file anyway, a keyed hash. That one
-// costs the work of the recipe all the same, so that the time of an answer
+// costs the work of a new hash all the same, so that the time of an answer
 // does not tell the two apart.
 type credential struct {
 	hash  phc
 	plain *[32]byte
 }
 
-func (s *secret) credential(hash, password string) (credential, error) {
+func (d *Directory) credential(hash, password string) (credential, error) {
 	if hash != "" {
 		h, err := parsePHC(hash)
 		return credential{hash: h}, err
@@ -53,8 +53,8 @@ func (s *secret) credential(hash, password string) (credential, error) {
 	if err != nil {
 		return credential{}, err
 	}
-	sum := s.mac("plain", p)
-	return credential{hash: decoy(recipe()), plain: &sum}, nil
+	sum := d.secret.mac("plain", p)
+	return credential{hash: decoy(d.cost), plain: &sum}, nil
 }
 
 func (c credential) matches(s *secret, password string) bool {
@@ -120,7 +120,7 @@ func (a *account) loggedIn(sum [32]byte) bool {
 // the accounts, always the same for one name.
 func (d *Directory) stranger(p *picture, name string) phc {
 	if len(p.order) == 0 {
-		return decoy(recipe())
+		return decoy(d.cost)
 	}
 	sum := d.secret.mac("stranger", name)
 	return decoy(p.order[binary.BigEndian.Uint64(sum[:])%uint64(len(p.order))].credential.hash)

@@ -162,7 +162,10 @@ func TestRecentLoginsEnd(t *testing.T) {
 // TestStrangerCostsTheSame compares the work, not the time: the cost done for
 // an unknown name is that of some account, and always the same.
 func TestStrangerCostsTheSame(t *testing.T) {
-	d := open(t, options(t)) // all accounts have cheap hashes
+	d, err := Open(options(t)) // all accounts have cheap hashes
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := d.picture.Load()
 	for _, name := range []string{"", "nobody@example.org", "x@y"} {
 		h := d.stranger(p, name)

@@ -31,7 +31,7 @@ func (d *Directory) build(opt Options, stored []record, unused func(name string,
 		a, err := newAccount(s.Name, s.Addresses)
 		if err == nil {
 			a.static = true
-			a.credential, err = d.secret.credential(s.Hash, s.Password)
+			a.credential, err = d.credential(s.Hash, s.Password)
 		}
 		if err == nil {
 			err = p.addAccount(a)
@@ -44,7 +44,7 @@ func (d *Directory) build(opt Options, stored []record, unused func(name string,
 		a, err := newAccount(r.Name, r.Addresses)
 		if err == nil {
 			a.created, a.changed = r.Created, r.Changed
-			a.credential, err = d.secret.credential(r.Password, "")
+			a.credential, err = d.credential(r.Password, "")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: account %q: %w", opt.Path, r.Name, err)

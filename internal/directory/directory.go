@@ -85,6 +85,7 @@ type Info struct {
 type Directory struct {
 	hashing *gate
 	secret  secret
+	cost    phc // of new hashes
 
 	// mu serialises changes; picture is what readers see.
 	mu      sync.Mutex
@@ -123,7 +124,11 @@ type picture struct {
 // Open reads the stored accounts and returns a Directory. It fails if the
 // options contradict themselves or the file cannot be read.
 func Open(opt Options) (*Directory, error) {
-	d := &Directory{hashing: newGate(), secret: newSecret()}
+	return openCost(opt, recipe())
+}
+
+func openCost(opt Options, cost phc) (*Directory, error) {
+	d := &Directory{hashing: newGate(), secret: newSecret(), cost: cost}
 	if err := d.Reload(opt); err != nil {
 		return nil, err
 	}

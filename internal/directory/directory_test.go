@@ -50,7 +50,7 @@ func options(t testing.TB) Options {
 
 func open(t testing.TB, opt Options) *Directory {
 	t.Helper()
-	d, err := Open(opt)
+	d, err := openCost(opt, phc{memory: 8, time: 1, lanes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,11 +39,14 @@ const (
 // HashPassword returns an argon2id hash in PHC form with a new salt, as
 // password_hash in the configuration takes it. It fails with ErrPassword.
 func HashPassword(password string) (string, error) {
+	return hashPassword(recipe(), password)
+}
+
+func hashPassword(h phc, password string) (string, error) {
 	p, err := prepare(password)
 	if err != nil {
 		return "", err
 	}
-	h := recipe()
 	h.salt = make([]byte, 16)
 	rand.Read(h.salt)
 	h.sum = h.compute(p, 32)

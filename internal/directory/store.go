@@ -35,7 +35,7 @@ type record struct {
 // ErrExists, ErrUnknownDomain, ErrPassword, mail.ErrAddress, or as the file
 // system does.
 func (d *Directory) Add(name, password string, addresses ...string) error {
-	hash, err := HashPassword(password)
+	hash, err := hashPassword(d.cost, password)
 	if err != nil {
 		return fmt.Errorf("add account %s: %w", name, err)
 	}
@@ -65,7 +65,7 @@ func (d *Directory) Add(name, password string, addresses ...string) error {
 // logins. It fails with mail.ErrNoSuchUser, ErrStatic, ErrPassword, or as the
 // file system does.
 func (d *Directory) SetPassword(name, password string) error {
-	hash, err := HashPassword(password)
+	hash, err := hashPassword(d.cost, password)
 	if err == nil {
 		err = d.change(func(p *picture, records []record) ([]record, error) {
 			i, err := find(p, records, name)

@@ -166,9 +166,12 @@ func (ch *checker) tls() {
 		ch.problem(at, "certificate and key go together; give both, or none for a self-signed certificate")
 		return
 	}
-	certificate, key, err := t.Files()
+	_, err := secretPath(t.Certificate)
+	if _, err2 := secretPath(t.Key); err == nil {
+		err = err2
+	}
 	if err == nil {
-		_, err = tls.LoadX509KeyPair(certificate, key)
+		_, err = tls.LoadX509KeyPair(t.Certificate, t.Key)
 	}
 	if err != nil {
 		ch.problem(at.key("certificate"), "the certificate and its key cannot be used: %s", err)

@@ -246,8 +246,11 @@ func TestCheckLoadsTheCertificate(t *testing.T) {
 	write(t, dir+"/crt", certificate)
 	write(t, dir+"/key", key)
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
-	c := Default()
-	c.TLS = TLS{Certificate: "credential:crt", Key: dir + "/key"}
+	const text = "[tls]\ncertificate = \"credential:crt\"\nkey = \"key\"\n"
+	c, err := parse(dir+"/c.toml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Check(); err != nil {
 		t.Error(err)
 	}
@@ -255,6 +258,13 @@ func TestCheckLoadsTheCertificate(t *testing.T) {
 	write(t, dir+"/key", other)
 	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "private key does not match") {
 		t.Errorf("a certificate with another's key: %v", err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	if c, err = parse(dir+"/c.toml", text); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "LoadCredential=crt:") {
+		t.Errorf("a credential that was not passed: %v", err)
 	}
 }
 

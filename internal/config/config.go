@@ -105,7 +105,7 @@ type IMAP struct {
 // TLS names the certificate of all listeners. Both empty: self-signed.
 type TLS struct {
 	// Certificate is a PEM file with the chain, leaf first; Key is its PEM key.
-	// Both may be credentials: see Files.
+	// Either may be "credential:NAME"; Load puts the file's path there.
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
 }

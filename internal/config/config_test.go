@@ -284,17 +284,7 @@ func TestSecrets(t *testing.T) {
 	if s, err := (Route{Password: "p"}).Secret(); s != "p" || err != nil {
 		t.Errorf("got %q %v", s, err)
 	}
-	certificate, key, err := TLS{Certificate: "/x/cert.pem", Key: "credential:tls.key"}.Files()
-	if certificate != "/x/cert.pem" || key != dir+"/tls.key" || err != nil {
-		t.Errorf("got %q %q %v", certificate, key, err)
-	}
-	if certificate, key, err := (TLS{}).Files(); certificate != "" || key != "" || err != nil {
-		t.Errorf("got %q %q %v", certificate, key, err)
-	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	if _, _, err := (TLS{Certificate: "credential:x", Key: "x"}).Files(); err == nil {
-		t.Error("no error for a credential that was not passed")
-	}
 	if _, err := (Route{PasswordFile: "credential:plain"}).Secret(); err == nil || !strings.Contains(err.Error(), "LoadCredential=plain:") {
 		t.Errorf("got %v", err)
 	}

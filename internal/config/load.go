@@ -78,6 +78,12 @@ func (c *Config) resolvePaths(dir string) {
 	for i := range c.Routes {
 		names = append(names, &c.Routes[i].PasswordFile)
 	}
+	for _, n := range []*string{&c.TLS.Certificate, &c.TLS.Key} {
+		// Where this fails Check tells why.
+		if path, err := secretPath(*n); err == nil {
+			*n = path
+		}
+	}
 	for _, n := range names {
 		if *n == "" || filepath.IsAbs(*n) || strings.HasPrefix(*n, credentialPrefix) {
 			continue

@@ -39,14 +39,6 @@ func (a Account) Secret() (hash, password string, err error) {
 	return "", s, err
 }
 
-// Files returns the paths of the certificate and the key, both "" for a
-// self-signed one. It fails if they are credentials that were not passed.
-func (t TLS) Files() (certificate, key string, err error) {
-	certificate, err = secretPath(t.Certificate)
-	key, err2 := secretPath(t.Key)
-	return certificate, key, errors.Join(err, err2)
-}
-
 const hashPrefix = "$argon2id$"
 
 // readSecret reads a one-line file, without its line end.

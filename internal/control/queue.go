@@ -1,9 +1,7 @@
 package control
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -33,10 +31,11 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	l := list{w: w}
+	w.Header().Set("Content-Type", "application/json")
+	l := NewList(w)
 	for t, err := range s.opt.Queue.Tasks(spool.TaskID{}) {
 		if err != nil {
-			if !l.begun() {
+			if l.count == 0 {
 				return err
 			}
 			// Too late for a status. The array stays open, so that nobody
@@ -50,44 +49,12 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
 		if l.count%batch == 0 {
 			s.prolongWrite(w)
 		}
-		if err := l.add(viewTask(t, backoffs[t.Destination])); err != nil {
+		if err := l.Add(viewTask(t, backoffs[t.Destination])); err != nil {
 			return nil // the peer has gone
 		}
 	}
-	l.end()
+	_ = l.End()
 	return nil
-}
-
-// list writes a JSON array, element by element.
-type list struct {
-	w     http.ResponseWriter
-	count int
-}
-
-func (l *list) begun() bool { return l.count > 0 }
-
-func (l *list) add(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	sep := ",\n"
-	if l.count == 0 {
-		l.w.Header().Set("Content-Type", "application/json")
-		sep = "["
-	}
-	l.count++
-	_, err = fmt.Fprintf(l.w, "%s%s", sep, b)
-	return err
-}
-
-func (l *list) end() {
-	tail := "]\n"
-	if l.count == 0 {
-		l.w.Header().Set("Content-Type", "application/json")
-		tail = "[]\n"
-	}
-	_, _ = l.w.Write([]byte(tail))
 }
 
 // backoffs are the destinations that are left alone at the moment.

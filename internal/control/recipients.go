@@ -20,7 +20,7 @@ func headerRecipients(b *header.Block) []string {
 	var list []string
 	for _, f := range b.Fields() {
 		if _, ok := recipientField(f.Name, prefix); ok {
-			list = append(list, addresses(f.Value())...)
+			list = append(list, Addresses(f.Value())...)
 		}
 	}
 	return list
@@ -56,11 +56,11 @@ func withoutBcc(b *header.Block) []byte {
 	return append(out, raw...)
 }
 
-// addresses splits an address list of RFC 5322 section 3.4 into the texts of
+// Addresses splits an address list of RFC 5322 section 3.4 into the texts of
 // its addresses: without display names, comments and groups. It takes what
 // programs on this machine write, bare local names among it, and leaves the
 // judgement of each address to who parses it.
-func addresses(s string) []string {
+func Addresses(s string) []string {
 	var (
 		list  []string
 		word  strings.Builder // of the current element, outside of <>

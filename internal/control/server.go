@@ -69,6 +69,8 @@ type Options struct {
 
 	Version  string
 	StateDir string
+	// Started is when the daemon was; zero is now.
+	Started time.Time
 	// Hostname is what Received fields call us; Origin is the domain of bare
 	// local names.
 	Hostname, Origin string
@@ -94,9 +96,8 @@ const maxJSON = 1 << 20
 
 // Server answers at the control socket.
 type Server struct {
-	opt     Options
-	started time.Time
-	http    *http.Server
+	opt  Options
+	http *http.Server
 }
 
 // New returns a Server; Serve starts it.
@@ -120,7 +121,10 @@ func New(opt Options) *Server {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	s := &Server{opt: opt, started: opt.Now()}
+	if opt.Started.IsZero() {
+		opt.Started = opt.Now()
+	}
+	s := &Server{opt: opt}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: opt.Stall,

@@ -14,8 +14,8 @@ const maxDestinations = 1000
 
 func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 	st := DaemonStatus{
-		Version: s.opt.Version, PID: os.Getpid(), Started: s.started,
-		Uptime:   int64(s.opt.Now().Sub(s.started).Seconds()),
+		Version: s.opt.Version, PID: os.Getpid(), Started: s.opt.Started,
+		Uptime:   int64(s.opt.Now().Sub(s.opt.Started).Seconds()),
 		StateDir: s.opt.StateDir, Listeners: s.opt.Listeners(),
 	}
 	if peerOf(r.Context()).Admin {

@@ -189,7 +189,7 @@ func TestAddresses(t *testing.T) {
 		"[":                                    {"["},
 		",,;":                                  nil,
 	} {
-		if got := addresses(in); !slices.Equal(got, want) {
+		if got := Addresses(in); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -200,7 +200,7 @@ func FuzzAddresses(f *testing.F) {
 	f.Add(`<"`)
 	f.Add("[\\")
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, a := range addresses(s) {
+		for _, a := range Addresses(s) {
 			if len(a) > len(s) {
 				t.Errorf("%q is longer than what it came from", a)
 			}

@@ -68,8 +68,11 @@ type Status struct {
 	Remote   string `json:"remote,omitempty"`
 }
 
-// String is "451 4.3.0 try later (mx.example [192.0.2.1])".
+// String is "451 4.3.0 try later (mx.example [192.0.2.1])", "" of nil.
 func (s *Status) String() string {
+	if s == nil {
+		return ""
+	}
 	text := s.Text
 	if s.Code != 0 {
 		text = fmt.Sprintf("%d %s %s", s.Code, s.Enhanced, s.Text)

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"restante/internal/config"
+	"restante/internal/control"
+)
+
+// systemState is where the service keeps its state.
+const systemState = "/var/lib/restante"
+
+// call is one command being executed.
+type call struct {
+	streams
+	state, config string
+	json          bool
+}
+
+// flags declares what every command takes.
+func (c *call) flags(fs *flag.FlagSet) {
+	fs.StringVar(&c.state, "state", "", "state directory `DIR`")
+	fs.StringVar(&c.config, "config", "", "configuration `FILE`")
+}
+
+func (c *call) jsonFlag(fs *flag.FlagSet) {
+	fs.BoolVar(&c.json, "json", false, "print JSON")
+}
+
+// configPath returns the file to read, "" if there is none.
+func (c *call) configPath() string {
+	if c.config != "" {
+		return c.config
+	}
+	candidates := []string{"/etc/restante/config.toml"}
+	if dir, err := os.UserConfigDir(); err == nil {
+		candidates = append([]string{filepath.Join(dir, "restante", "config.toml")}, candidates...)
+	}
+	for _, path := range candidates {
+		// One that is there but must not be looked at is not passed over:
+		// the daemon would run with another configuration than it was given.
+		if _, err := os.Stat(path); err == nil || errors.Is(err, fs.ErrPermission) {
+			return path
+		}
+	}
+	return ""
+}
+
+// load reads the configuration. What is wrong with it is the error.
+func (c *call) load() (*config.Config, error) {
+	path := c.configPath()
+	if path == "" {
+		return config.Default(), nil
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// place is where a daemon lives, as a command that is none itself sees it.
+type place struct {
+	cfg           *config.Config
+	state, socket string
+}
+
+// place finds the daemon. The configuration is only needed for the names of
+// directories, so that one that was not asked for and cannot be read, or is
+// wrong in other things, is no hindrance.
+func (c *call) place() (place, error) {
+	cfg := config.Default()
+	if path := c.configPath(); path != "" {
+		loaded, err := config.Load(path)
+		switch {
+		case loaded != nil:
+			cfg = loaded
+		case c.config != "" || !errors.Is(err, fs.ErrPermission):
+			return place{}, err
+		}
+	}
+	state := c.state
+	if state == "" {
+		var err error
+		if state, err = cfg.StatePath(); err != nil {
+			return place{}, err
+		}
+		if cfg.StateDirectory == "" && os.Getenv("STATE_DIRECTORY") == "" {
+			state = liveliest(state, systemState)
+		}
+	}
+	state, err := filepath.Abs(state)
+	if err != nil {
+		return place{}, err
+	}
+	return place{cfg: cfg, state: state, socket: cfg.ControlPath(state)}, nil
+}
+
+// liveliest returns the first directory with a control socket, or the first
+// that is there at all, or the first.
+func liveliest(dirs ...string) string {
+	for _, name := range []string{control.SocketName, "."} {
+		for _, dir := range dirs {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				return dir
+			}
+		}
+	}
+	return dirs[0]
+}
+
+// client returns a client of the daemon, which may not be running.
+func (c *call) client() (*control.Client, error) {
+	p, err := c.place()
+	if err != nil {
+		return nil, err
+	}
+	return control.NewClient(p.socket), nil
+}
+
+// printJSON prints a value for other programs.
+func (c *call) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table prints aligned columns.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer, head ...string) *table {
+	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.row(head...)
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	for i, s := range cells {
+		cells[i] = visible(s)
+		if s == "" {
+			cells[i] = "-"
+		}
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+func (t *table) end() error { return t.w.Flush() }
+
+// visible keeps strangers' words from steering the terminal or the table.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || 0x7f <= r && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

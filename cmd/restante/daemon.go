@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"restante/internal/certs"
+	"restante/internal/config"
+	"restante/internal/control"
+	"restante/internal/directory"
+	"restante/relay"
+	"restante/spool/badger"
+)
+
+// daemon is everything that serve runs. What is above the rooms (spool, accounts,
+// routes, certificate) lives from open to close and is changed in place by a
+// reload; a room that a reload concerns is replaced by a new one.
+type daemon struct {
+	call  *call
+	cfg   *config.Config
+	state string
+	grace time.Duration
+	logs  *logs
+	log   *slog.Logger
+
+	unlock    func()
+	entrances []*entrance
+	socket    *entrance // the control socket's
+	spool     *badger.Engine
+	certs     *certs.Store
+	accounts  *directory.Directory
+	routes    *relay.Routes
+	first     *firstAccount // made at this start, nil if none was
+	started   time.Time
+
+	// ctx is that of all rooms; it ends only after they have been asked to stop.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// rooms are those running, by name; work counts what runs, replaced rooms
+	// that are being emptied included.
+	rooms  map[string]*running
+	work   sync.WaitGroup
+	faults chan error
+}
+
+// room is a part of the daemon that can be replaced while it runs.
+type room struct {
+	name string
+	// made is what of the configuration it is made from.
+	made any
+	// alone: its successor must not begin before it has ended.
+	alone bool
+	// start makes what runs the room, until stop is called, which waits for
+	// transactions in progress no longer than its context. run returns an
+	// error only for faults.
+	start func() (run, stop func(ctx context.Context) error)
+}
+
+type running struct {
+	made any
+	stop func(ctx context.Context) error
+	done chan struct{}
+}
+
+// open makes everything ready and starts all rooms. After an error close must
+// be called.
+func (d *daemon) open(ctx context.Context) (err error) {
+	d.started = time.Now()
+	d.faults = make(chan error, 1)
+	d.rooms = make(map[string]*running)
+	d.ctx, d.cancel = context.WithCancel(ctx)
+	if err := makeState(d.state); err != nil {
+		return err
+	}
+	if d.unlock, err = lockState(d.state); err != nil {
+		return err
+	}
+	// Sockets before anything is made: a port that is taken leaves no trace.
+	if d.entrances, err = openEntrances(d.cfg); err != nil {
+		return err
+	}
+	l, err := control.Listen(d.cfg.ControlPath(d.state))
+	if err != nil {
+		return err
+	}
+	d.socket = newEntrance("control", l)
+	if d.certs, err = certs.Open(d.certOptions(d.cfg)); err != nil {
+		return err
+	}
+	opt, err := directoryOptions(d.cfg, d.state, d.log)
+	if err != nil {
+		return err
+	}
+	if d.accounts, err = directory.Open(opt); err != nil {
+		return err
+	}
+	if d.routes, err = relay.NewRoutes(relayRoutes(d.cfg)); err != nil {
+		return err
+	}
+	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log}); err != nil {
+		return err
+	}
+	if d.first, err = d.firstAccount(opt.Path); err != nil {
+		return err
+	}
+	plan, err := d.plan(d.cfg)
+	if err != nil {
+		return err
+	}
+	for _, r := range plan {
+		d.enter(r)
+	}
+	for _, e := range d.sockets() {
+		d.work.Go(e.run)
+	}
+	return nil
+}
+
+// sockets are all entrances, as far as they are open.
+func (d *daemon) sockets() []*entrance {
+	if d.socket == nil {
+		return d.entrances
+	}
+	return append(slices.Clone(d.entrances), d.socket)
+}
+
+func (d *daemon) certOptions(cfg *config.Config) certs.Options {
+	return certs.Options{
+		Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key,
+		Directory: d.state, Hostname: cfg.ServerName(), Logger: d.log,
+	}
+}
+
+// enter starts a room, in the place of the one of that name that is running.
+func (d *daemon) enter(r room) {
+	run, stop := r.start()
+	now := &running{made: r.made, stop: stop, done: make(chan struct{})}
+	old := d.rooms[r.name]
+	d.rooms[r.name] = now
+	if old != nil {
+		d.work.Go(func() { d.leave(r.name, old) })
+	}
+	d.work.Go(func() {
+		defer close(now.done)
+		if old != nil && r.alone {
+			<-old.done
+		}
+		if err := run(d.ctx); err != nil {
+			select {
+			case d.faults <- fmt.Errorf("%s: %w", r.name, err):
+			default: // one is enough
+			}
+		}
+	})
+}
+
+// leave stops a room and waits for its end.
+func (d *daemon) leave(name string, r *running) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.grace)
+	defer cancel()
+	if err := r.stop(ctx); err != nil {
+		d.log.Warn("transactions were cut off", "room", name, "error", err)
+	}
+	<-r.done
+}
+
+// reload reads everything again. Nothing is changed until all that can be told
+// beforehand has been found good; what then still fails leaves the former.
+func (d *daemon) reload() error {
+	cfg, err := d.call.load()
+	if err != nil {
+		return err
+	}
+	accounts, err := directoryOptions(cfg, d.state, d.log)
+	if err != nil {
+		return err
+	}
+	plan, err := d.plan(cfg)
+	if err != nil {
+		return err
+	}
+	routes := relayRoutes(cfg)
+	if _, err := relay.NewRoutes(routes); err != nil {
+		return err
+	}
+	if err := d.certs.Reload(d.certOptions(cfg)); err != nil {
+		return err
+	}
+	if err := d.accounts.Reload(accounts); err != nil {
+		return err
+	}
+	if err := d.routes.Replace(routes); err != nil {
+		return err
+	}
+	d.logs.setLevel(cfg.Log)
+	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
+		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Log.Format != d.cfg.Log.Format {
+		d.log.Warn("listeners, directories and the log's format change only with a restart")
+	}
+	d.cfg = cfg
+	for _, r := range plan {
+		if old := d.rooms[r.name]; old == nil || !reflect.DeepEqual(old.made, r.made) {
+			d.enter(r)
+			d.log.Info("replaced for the new configuration", "room", r.name)
+		}
+	}
+	return nil
+}
+
+// stop closes the sockets and empties all rooms, all at a time, within the
+// grace.
+func (d *daemon) stop() {
+	for _, e := range d.sockets() {
+		e.close()
+	}
+	for name, r := range d.rooms {
+		d.work.Go(func() { d.leave(name, r) })
+	}
+	d.work.Wait()
+}
+
+// close gives up what open got, of which some may be missing. No room may be
+// running any more.
+func (d *daemon) close() error {
+	if d.cancel != nil {
+		// After a failed start some rooms may have begun.
+		d.cancel()
+	}
+	for _, e := range d.sockets() {
+		e.close()
+	}
+	d.work.Wait()
+	var err error
+	if d.spool != nil {
+		err = d.spool.Close()
+	}
+	if d.unlock != nil {
+		d.unlock()
+	}
+	return err
+}
+
+// listeners is what GET /v1/status tells of the entrances.
+func (d *daemon) listeners() []control.Listener {
+	list := make([]control.Listener, 0, len(d.entrances))
+	for _, e := range d.entrances {
+		list = append(list, control.Listener{Name: string(e.role), Addr: e.l.Addr().String()})
+	}
+	return list
+}
+
+// server is what smtpd, imapd and control have in common.
+type server interface {
+	Serve(ctx context.Context, l net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+// serverRoom is a room that is a server at an entrance.
+func serverRoom(name string, e *entrance, made any, create func() server) room {
+	return room{name: name, made: made, start: func() (run, stop func(context.Context) error) {
+		s := create()
+		run = func(ctx context.Context) error { return s.Serve(ctx, e.door()) }
+		return run, s.Shutdown
+	}}
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"restante/internal/config"
+	"restante/internal/control"
+	"restante/internal/directory"
+	"restante/internal/mail"
+	"restante/spool/badger"
+)
+
+// keeper manages accounts: the daemon does while it runs, otherwise we do.
+type keeper interface {
+	add(ctx context.Context, name, password string, addresses []string) error
+	setPassword(ctx context.Context, name, password string) error
+	remove(ctx context.Context, name string, keep control.Keep) error
+	list(ctx context.Context) ([]control.Account, error)
+}
+
+// accounts has the daemon do something with accounts or, if none runs, does it
+// with the daemon kept from starting meanwhile.
+func (c *call) accounts(ctx context.Context, do func(keeper) error) error {
+	p, err := c.place()
+	if err != nil {
+		return err
+	}
+	client := control.NewClient(p.socket)
+	defer client.Close()
+	err = do(daemonKeeper{client})
+	if !errors.Is(err, control.ErrNotRunning) {
+		return err
+	}
+	if err := makeState(p.state); err != nil {
+		return err
+	}
+	unlock, err := lockState(p.state)
+	if errors.Is(err, errLocked) {
+		return fmt.Errorf("%s is in use, but no daemon answers at %s: it may be starting, or its control socket is elsewhere (--config)", p.state, p.socket)
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	opt, err := directoryOptions(p.cfg, p.state, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	dir, err := directory.Open(opt)
+	if err != nil {
+		return err
+	}
+	return do(offlineKeeper{dir, p.state})
+}
+
+type daemonKeeper struct{ *control.Client }
+
+func (k daemonKeeper) add(ctx context.Context, name, password string, addresses []string) error {
+	return k.AddAccount(ctx, name, password, addresses...)
+}
+
+func (k daemonKeeper) setPassword(ctx context.Context, name, password string) error {
+	return k.SetPassword(ctx, name, password)
+}
+
+func (k daemonKeeper) remove(ctx context.Context, name string, keep control.Keep) error {
+	return k.RemoveAccount(ctx, name, keep)
+}
+
+func (k daemonKeeper) list(ctx context.Context) ([]control.Account, error) { return k.Accounts(ctx) }
+
+type offlineKeeper struct {
+	*directory.Directory
+	state string
+}
+
+func (k offlineKeeper) add(_ context.Context, name, password string, addresses []string) error {
+	return k.Add(name, password, addresses...)
+}
+
+func (k offlineKeeper) setPassword(_ context.Context, name, password string) error {
+	return k.SetPassword(name, password)
+}
+
+func (k offlineKeeper) list(context.Context) ([]control.Account, error) { return k.List(), nil }
+
+// remove looks for the mail first: an account must not be gone when its mail
+// then cannot be.
+func (k offlineKeeper) remove(_ context.Context, name string, keep control.Keep) error {
+	full, err := k.Lookup(name)
+	if keep == control.KeepMail {
+		if err != nil {
+			return err
+		}
+		return k.Remove(full)
+	}
+	there := err == nil
+	if !there {
+		// An account that is gone may have left mail, under its full name.
+		a, err := mail.ParseAddress(name)
+		if err != nil {
+			return err
+		}
+		full = a.Key().String()
+	}
+	return k.purge(full, there)
+}
+
+func (k offlineKeeper) purge(name string, there bool) (err error) {
+	if err := ownState(k.state); err != nil {
+		return err
+	}
+	engine, err := badger.Open(badger.Options{Dir: spoolDir(k.state)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	boxes, err := engine.ListMailboxes(name)
+	if err != nil {
+		return err
+	}
+	if !there && len(boxes) == 0 {
+		return fmt.Errorf("%s: %w, and no mail of it", name, mail.ErrNoSuchUser)
+	}
+	if there {
+		if err := k.Remove(name); err != nil {
+			return err
+		}
+	}
+	return engine.DeleteAccount(name)
+}
+
+// spoolDir is where in the state directory the spool is.
+func spoolDir(state string) string { return filepath.Join(state, "spool") }
+
+// makeState makes the state directory, for its owner's eyes only.
+func makeState(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("state directory %s: %w", dir, cause(err))
+	}
+	return nil
+}
+
+// cause is an error of the file system without the path it names, for a
+// message that names one already.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// directoryOptions is what the configuration says of what is local.
+func directoryOptions(cfg *config.Config, state string, logger *slog.Logger) (directory.Options, error) {
+	opt := directory.Options{
+		Path:     filepath.Join(state, "accounts.json"),
+		CatchAll: make(map[string][]string),
+		Aliases:  make(map[string][]string),
+		Logger:   logger,
+	}
+	for _, d := range cfg.Domains {
+		opt.Domains = append(opt.Domains, d.Name)
+		opt.CatchAll[d.Name] = d.CatchAll
+	}
+	for from, to := range cfg.Aliases {
+		opt.Aliases[from] = to
+	}
+	for _, a := range cfg.Accounts {
+		hash, password, err := a.Secret()
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (only the daemon may read it?)", err)
+		}
+		if err != nil {
+			return opt, fmt.Errorf("account %s: %w", a.Name, err)
+		}
+		opt.Static = append(opt.Static, directory.Static{Name: a.Name, Hash: hash, Password: password, Addresses: a.Addresses})
+	}
+	return opt, nil
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"restante/internal/config"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// entrance is one socket of ours, open from the start of the daemon to its end.
+// The server behind it may be replaced meanwhile: connections go to whichever
+// accepts at its door. When the entrance closes the doors are not told: a server
+// that must stop is stopped, and may take its time over what it has accepted.
+type entrance struct {
+	role     config.Role
+	l        net.Listener
+	accepted chan accepted
+	closed   chan struct{}
+	once     sync.Once
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+func newEntrance(role config.Role, l net.Listener) *entrance {
+	return &entrance{role: role, l: l, accepted: make(chan accepted), closed: make(chan struct{})}
+}
+
+// run accepts connections until close.
+func (e *entrance) run() {
+	for {
+		c, err := e.l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		select {
+		case e.accepted <- accepted{c, err}:
+		case <-e.closed:
+			if err == nil {
+				c.Close()
+			}
+			return
+		}
+	}
+}
+
+func (e *entrance) close() {
+	e.once.Do(func() {
+		close(e.closed)
+		e.l.Close()
+	})
+}
+
+// door returns a listener on the entrance; closing it leaves the socket open.
+func (e *entrance) door() net.Listener { return &door{entrance: e, shut: make(chan struct{})} }
+
+type door struct {
+	*entrance
+	shut chan struct{}
+	once sync.Once
+}
+
+// Accept returns the next connection, or net.ErrClosed after Close.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case <-d.shut:
+		return nil, net.ErrClosed
+	default:
+	}
+	select {
+	case a := <-d.accepted:
+		return a.conn, a.err
+	case <-d.shut:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close makes Accept return.
+func (d *door) Close() error {
+	d.once.Do(func() { close(d.shut) })
+	return nil
+}
+
+// Addr is the socket's.
+func (d *door) Addr() net.Addr { return d.l.Addr() }
+
+// openEntrances opens all sockets, or none. Those that the service manager
+// passes replace the default ones, and come before those of the file.
+func openEntrances(cfg *config.Config) (all []*entrance, err error) {
+	defer func() {
+		if err != nil {
+			for _, e := range all {
+				e.close()
+			}
+			all = nil
+		}
+	}()
+	passed, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of the service manager: %w", err)
+	}
+	// The map has no order; the roles' order is as good as any.
+	for _, role := range config.Roles() {
+		for _, l := range passed[string(role)] {
+			all = append(all, newEntrance(role, l))
+		}
+		delete(passed, string(role))
+	}
+	for name, list := range passed {
+		for _, l := range list {
+			l.Close()
+		}
+		err = fmt.Errorf("a socket of the service manager is named %q: FileDescriptorName= must be one of %v", name, config.Roles())
+	}
+	if err != nil || len(all) > 0 && cfg.DefaultListeners() {
+		return all, err
+	}
+	for _, l := range cfg.Listeners {
+		for _, addr := range l.Addresses {
+			e, err := openEntrance(l.Role, addr)
+			if err != nil {
+				return all, err
+			}
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+func openEntrance(role config.Role, addr string) (*entrance, error) {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		return newEntrance(role, l), nil
+	}
+	// The library's words repeat the address and name system calls.
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return nil, fmt.Errorf("cannot listen on %s for %s: %w", addr, role, err)
+}
+

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"restante/imapd"
+	"restante/internal/accept"
+	"restante/internal/config"
+	"restante/internal/control"
+	"restante/relay"
+	"restante/relay/remote"
+	"restante/smtpd"
+)
+
+// plan returns the rooms of a configuration. Each says what of it it is made
+// from, by which a reload knows whether to replace it.
+func (d *daemon) plan(cfg *config.Config) ([]room, error) {
+	acceptor := accept.New(accept.Options{
+		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
+		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
+	})
+	runner, err := d.relayRoom(cfg, acceptor)
+	if err != nil {
+		return nil, err
+	}
+	rooms := []room{runner}
+	for _, e := range d.entrances {
+		name := fmt.Sprintf("%s %s", e.role, e.l.Addr())
+		if e.role == config.RoleIMAP || e.role == config.RoleIMAPS {
+			rooms = append(rooms, d.imapRoom(name, e, cfg))
+		} else {
+			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
+		}
+	}
+	return append(rooms, d.controlRoom(cfg, acceptor)), nil
+}
+
+func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
+	type made struct {
+		hostname string
+		smtp     config.SMTP
+		queue    config.Queue // what is promised to accepted mail
+	}
+	l := cfg.SMTP
+	opt := smtpd.Options{
+		Role:        smtpd.Submission,
+		Hostname:    cfg.ServerName(),
+		TLS:         d.certs.Config(),
+		ImplicitTLS: e.role == config.RoleSubmissions,
+		Accept:      acceptor,
+		Auth:        d.accounts,
+		Senders:     d.accounts,
+		Logger:      d.log,
+		Limits: smtpd.Limits{
+			MaxSize: int64(l.MaxMessageSize), MaxHeader: int(l.MaxHeaderSize), MaxHops: l.MaxHops,
+			MaxRecipients:  l.MaxRecipients,
+			MaxConnections: l.MaxConnections, MaxPerAddress: l.MaxConnectionsPerAddress,
+			MaxErrors: l.MaxErrors, AuthFailures: l.MaxAuthFailures,
+			CommandTimeout: l.CommandTimeout.Std(), DataTimeout: l.DataTimeout.Std(),
+		},
+	}
+	if e.role == config.RoleSMTP {
+		opt.Role, opt.Trusted = smtpd.Relay, l.Prefixes()
+	}
+	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue}, func() server { return smtpd.New(opt) })
+}
+
+func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
+	l := cfg.IMAP
+	opt := imapd.Options{
+		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool, Auth: d.accounts,
+		TLS: d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
+		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
+		IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
+	}
+	return serverRoom(name, e, cfg.IMAP, func() server { return imapd.New(opt) })
+}
+
+func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room {
+	type made struct {
+		hostname, origin string
+		smtp             config.SMTP
+		queue            config.Queue
+	}
+	origin := cfg.ServerName()
+	if len(cfg.Domains) > 0 {
+		origin = cfg.Domains[0].Name
+	}
+	opt := control.Options{
+		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool,
+		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners,
+		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin,
+		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
+		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
+		Logger: d.log,
+	}
+	return serverRoom("control", d.socket, made{cfg.ServerName(), origin, cfg.SMTP, cfg.Queue}, func() server { return control.New(opt) })
+}
+
+// relayRoom is the queue runner with its courier.
+func (d *daemon) relayRoom(cfg *config.Config, acceptor *accept.Acceptor) (room, error) {
+	type made struct {
+		hostname string
+		queue    config.Queue
+		dns      config.DNS
+	}
+	dns, err := remote.NewDNS(cfg.DNS.Server())
+	if err != nil {
+		return room{}, err
+	}
+	q := cfg.Queue
+	jitter := q.RetryJitter
+	if jitter == 0 {
+		jitter = -1 // none; to the relay 0 means its default
+	}
+	start := func() (run, stop func(context.Context) error) {
+		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: dns, Logger: d.log})
+		runner := relay.New(relay.Options{
+			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
+			Schedule:    relay.Schedule{Min: q.RetryMin.Std(), Max: q.RetryMax.Std(), Factor: q.RetryFactor, Jitter: jitter},
+			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
+			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
+		})
+		stopping := make(chan struct{})
+		run = func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer courier.Close()
+			go func() {
+				select {
+				case <-stopping:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+			return runner.Run(ctx)
+		}
+		// The runner keeps to the grace by itself.
+		stop = func(context.Context) error {
+			close(stopping)
+			return nil
+		}
+		return run, stop
+	}
+	return room{name: "relay", made: made{cfg.ServerName(), cfg.Queue, cfg.DNS}, alone: true, start: start}, nil
+}
+
+// relayRoutes is what the configuration says of the ways out. It has been
+// checked.
+func relayRoutes(cfg *config.Config) []relay.Route {
+	modes := map[config.TLSMode]relay.TLSMode{
+		config.TLSNone: relay.TLSNone, config.TLSOpportunistic: relay.TLSOpportunistic,
+		config.TLSRequired: relay.TLSRequired, config.TLSImplicit: relay.TLSImplicit,
+	}
+	var routes []relay.Route
+	for _, r := range cfg.Routes {
+		route := relay.Route{
+			Name: r.Name, Domains: r.Domains, TLS: modes[r.TLS], Verify: r.Verify,
+			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
+		}
+		if r.Username != "" {
+			route.Password = r.Secret
+		}
+		for _, hop := range r.Hosts() {
+			route.Kind = relay.Smarthost
+			host := relay.Host{Name: hop}
+			if name, port, err := net.SplitHostPort(hop); err == nil {
+				host.Name = name
+				host.Port, _ = strconv.Atoi(port) // checked; 0 is the usual port
+			}
+			route.Hosts = append(route.Hosts, host)
+		}
+		routes = append(routes, route)
+	}
+	return routes
+}

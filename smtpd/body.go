@@ -125,6 +125,14 @@ func (b *body) fill() ([]byte, error) {
 // io.EOF at the end of the message.
 func (b *body) unstuff(dst, src []byte) (used, n int) {
 	for used < len(src) && n < len(dst) {
+		if b.state == inLine {
+			k := b.plain(src[used:min(len(src), used+len(dst)-n)])
+			copy(dst[n:], src[used:used+k])
+			used, n = used+k, n+k
+			if used == len(src) || n == len(dst) {
+				break
+			}
+		}
 		ch := src[used]
 		switch {
 		case b.state == lineStart && ch == '.':
@@ -154,9 +162,29 @@ func (b *body) unstuff(dst, src []byte) (used, n int) {
 
 // inspect passes over octets that have no transparency.
 func (b *body) inspect(p []byte) {
-	for _, ch := range p {
-		b.step(ch)
+	for i := 0; i < len(p); i++ {
+		b.step(p[i])
+		if b.state == inLine {
+			i += b.plain(p[i+1:])
+		}
 	}
+}
+
+// plain returns how many octets p begins with that do not matter to the lines.
+func (b *body) plain(p []byte) int {
+	var seen byte
+	n := len(p)
+	for i, ch := range p {
+		if ch == '\r' || ch == '\n' {
+			n = i
+			break
+		}
+		seen |= ch
+	}
+	if seen >= 0x80 {
+		b.eightBit = true
+	}
+	return n
 }
 
 // step notes an octet that is part of the message.

@@ -20,6 +20,7 @@ type addressReader struct {
 	comment     string
 	angle       string
 	hasAngle    bool
+	hasAt       bool // raw has what no name of a group has
 }
 
 // parseAddresses reads an address list. It never fails.
@@ -61,6 +62,7 @@ func (r *addressReader) next() {
 		r.clear()
 	case c == '"' || r.hasAngle: // a stray quote, or junk behind the address
 	default:
+		r.hasAt = r.hasAt || c == '@' || c == '['
 		r.phrase.WriteByte(c)
 		r.raw.WriteByte(c)
 	}
@@ -68,8 +70,7 @@ func (r *addressReader) next() {
 
 // startsGroup tells whether a colon makes what was read the name of a group.
 func (r *addressReader) startsGroup() bool {
-	raw := r.raw.String()
-	return !r.inGroup && !r.hasAngle && strings.TrimSpace(raw) != "" && !strings.ContainsAny(raw, "@[")
+	return !r.inGroup && !r.hasAngle && !r.hasAt && strings.TrimSpace(r.raw.String()) != ""
 }
 
 func (r *addressReader) quoted() bool {
@@ -172,7 +173,7 @@ func (r *addressReader) flush() {
 func (r *addressReader) clear() {
 	r.phrase.Reset()
 	r.raw.Reset()
-	r.comment, r.angle, r.hasAngle = "", "", false
+	r.comment, r.angle, r.hasAngle, r.hasAt = "", "", false, false
 }
 
 // splitAddress takes an address apart, without the route that may stand before

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -211,6 +212,8 @@ func BenchmarkParse(b *testing.B) {
 		"10MB":          corpus.Attachment(7_400_000),
 		"100 deep":      deep,
 		"100 deep, 4MB": nested(MaxDepth, 4<<20),
+		"hostile fields": []byte("To: " + strings.Repeat("a", 10_000) + "@" + strings.Repeat(":", 20_000) +
+			"\r\nSubject: " + strings.Repeat("=?utf-8?q?x", 3_000) + "\r\n\r\n"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(message)))
@@ -218,7 +221,7 @@ func BenchmarkParse(b *testing.B) {
 			for b.Loop() {
 				p := NewParser()
 				p.Write(message)
-				p.Finish()
+				p.Finish().Envelope()
 			}
 		})
 	}

@@ -30,8 +30,9 @@ const (
 	// MaxHeader bounds the octets kept of one header's fields; only those that
 	// IMAP shows are counted. Fields beyond it are missing in the result.
 	MaxHeader = 64 << 10
-	// MaxKept bounds the octets kept of all part headers and embedded
-	// envelopes together; the top-level header has MaxHeader of its own.
+	// MaxKept bounds the octets kept of the headers of all parts and embedded
+	// messages together; the top-level header has MaxHeader of its own. A part
+	// beyond it has its offsets and its type, and nothing else.
 	MaxKept = 256 << 10
 	// MaxDepth bounds how deep parts are nested.
 	MaxDepth = 100

@@ -1,5 +1,7 @@
 package structure
 
+import "strings"
+
 // field is a header field that the parser keeps.
 type field int8
 
@@ -135,26 +137,27 @@ func (p *Part) setOpaque() {
 // perItem is what a list element costs beyond its text, in octets of memory.
 const perItem = 48
 
-func paramsSize(params []Param) (n int) {
-	for _, p := range params {
-		n += perItem + len(p.Name) + len(p.Value)
+// items counts the list elements that a part holds.
+func (p *Part) items() int {
+	n := len(p.Params) + len(p.DispositionParams) + len(p.Language)
+	if p.Envelope != nil {
+		for _, list := range p.Envelope.lists() {
+			n += len(*list)
+		}
 	}
 	return n
 }
 
-// attributesSize is what dropAttributes would free, in octets.
-func (p *Part) attributesSize() int {
-	n := len(p.ID) + len(p.Description) + len(p.MD5) + len(p.Location)
-	n += paramsSize(p.Params) + paramsSize(p.DispositionParams)
-	for _, l := range p.Language {
-		n += perItem + len(l)
-	}
-	return n
-}
-
-func (p *Part) dropAttributes() {
+// empty drops what a part holds of its header, but for its kind.
+func (p *Part) empty() {
 	p.ID, p.Description, p.MD5, p.Location = "", "", "", ""
 	p.Params, p.DispositionParams, p.Language = nil, nil, nil
+	if p.Envelope != nil {
+		p.Envelope = &Envelope{}
+	}
+	for _, s := range []*string{&p.Type, &p.Subtype, &p.Encoding, &p.Disposition} {
+		*s = strings.Clone(*s) // not to hold the field it was cut from
+	}
 }
 
 // fill takes the envelope from a header.
@@ -173,15 +176,4 @@ func (e *Envelope) fill(s *fieldSet) {
 // is that of their field constants.
 func (e *Envelope) lists() [6]*[]Address {
 	return [...]*[]Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc}
-}
-
-// size is about what the envelope holds, in octets of memory.
-func (e *Envelope) size() int {
-	n := len(e.Date) + len(e.Subject) + len(e.InReplyTo) + len(e.MessageID)
-	for _, list := range e.lists() {
-		for _, a := range *list {
-			n += perItem + len(a.Name) + len(a.Mailbox) + len(a.Host)
-		}
-	}
-	return n
 }

@@ -13,9 +13,9 @@ import (
 // 6.4.5.1) lie: [off, end) of the stored message. It is not ok if there is no
 // such part, or if the part has no such section.
 //
-// In front of the message a mailbox may show further header fields, which are
-// not counted here: they belong to the whole message, and to HEADER and MIME of
-// what is the message itself, that is when off is 0.
+// Where a mailbox shows further fields in front of the message, they are not
+// counted here. They belong to the whole message, to its HEADER, and to the
+// MIME of part 1 if that is the message itself.
 func (m *Message) Section(part []int, specifier imap.PartSpecifier) (off, end int64, ok bool) {
 	if len(part) == 0 {
 		switch specifier {

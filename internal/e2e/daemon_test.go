@@ -66,7 +66,8 @@ type daemon struct {
 	state  string
 	config string
 	cert   *certificate
-	log    output // of all runs
+	env    []string // besides that of the tests
+	log    output   // of all runs
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process is gone; its state is in cmd
@@ -93,6 +94,9 @@ func prepare(t testing.TB, more ...string) *daemon {
 	d := &daemon{t: t, dir: dir, state: filepath.Join(dir, "state"), config: filepath.Join(dir, "config.toml")}
 	t.Cleanup(func() {
 		d.kill()
+		if strings.Contains(d.log.String(), "WARNING: DATA RACE") {
+			t.Error("the race detector found something in the daemon")
+		}
 		if t.Failed() {
 			t.Logf("the daemon's log ends with:\n%s", d.log.tail(16<<10))
 		}
@@ -141,7 +145,7 @@ func (d *daemon) spawn(args ...string) {
 	}
 	cmd := exec.Command(binary(d.t), args...)
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
-	cmd.Dir = d.dir
+	cmd.Dir, cmd.Env = d.dir, append(os.Environ(), d.env...)
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
@@ -278,7 +282,7 @@ type result struct {
 func (d *daemon) run(stdin string, args ...string) result {
 	d.t.Helper()
 	args = append(args, "--state", d.state, "--config", d.config)
-	return run(d.t, d.dir, nil, stdin, append([]string{binary(d.t)}, args...)...)
+	return run(d.t, d.dir, d.env, stdin, append([]string{binary(d.t)}, args...)...)
 }
 
 // must is run for commands that must succeed; it returns their output.

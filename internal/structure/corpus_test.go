@@ -24,9 +24,7 @@ func parse(message []byte, piece int, rnd *rand.Rand) *Message {
 		}
 		chunk := bytes.Clone(message[:n]) // the parser must not keep it
 		p.Write(chunk)
-		for i := range chunk {
-			chunk[i] = '-'
-		}
+		clear(chunk)
 		message = message[n:]
 	}
 	return p.Finish()

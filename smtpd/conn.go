@@ -165,7 +165,7 @@ func (c *conn) send(text []byte) {
 	c.out = append(c.out, text...)
 	if last[0] == '4' || last[0] == '5' {
 		c.logRefusal(string(bytes.TrimSpace(last)))
-		if !c.tolerate() {
+		if !c.tolerate(last[0] == '5') {
 			c.logRefusal(errTooMany.String())
 			c.out = append(c.out, errTooMany.wire()...)
 			c.hangup = true
@@ -179,12 +179,15 @@ func (c *conn) send(text []byte) {
 	}
 }
 
-// tolerate counts a refusal and tells whether there may be more.
-func (c *conn) tolerate() bool {
-	if c.cmd.verb == "RCPT" {
-		c.refused++
-	} else {
+// tolerate counts a refusal and tells whether there may be more. A recipient
+// that is to come another time is no fault of the client's: those beyond the
+// limit are sent along by clients that do not know it.
+func (c *conn) tolerate(permanent bool) bool {
+	switch {
+	case c.cmd.verb != "RCPT":
 		c.errors++
+	case permanent:
+		c.refused++
 	}
 	return c.errors <= c.srv.limits.MaxErrors && c.refused <= c.srv.limits.MaxRefused
 }

@@ -85,8 +85,8 @@ type Limits struct {
 	// all (1000) and from one IPv4 address or one IPv6 /64 (100).
 	MaxConnections, MaxPerAddress int
 	// MaxErrors is how many commands of a connection may be refused, and
-	// MaxRefused how many recipients, before it is closed. Both count anew
-	// after each accepted message. 20 and 100.
+	// MaxRefused how many recipients for good, before it is closed. Both
+	// count anew after each accepted message. 20 and 100.
 	MaxErrors, MaxRefused int
 	// AuthFailures is how many failed logins a connection may have; each is
 	// answered after a delay that begins with AuthDelay and doubles. 3, 1 s.

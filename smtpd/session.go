@@ -235,8 +235,7 @@ func (s *session) logAccepted(m *accept.Message, b *body) {
 
 // logFault logs what is a fault of ours; the reply does not tell.
 func (s *session) logFault(what string, err error) {
-	if r := (reply{}); errors.As(err, &r) || errors.Is(err, mail.ErrNoSuchUser) {
-		return
+	if r := translate(err); r == errUnavailable || r == errFull {
+		s.srv.log.Error("fault", "while", what, "remote", s.conn.remote(), "error", err)
 	}
-	s.srv.log.Error("fault", "while", what, "remote", s.conn.remote(), "error", err)
 }

@@ -43,8 +43,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 // writes before it reads again.
 func (c *Conn) note(p []byte) {
 	whole := bytes.HasSuffix(p, []byte("\n"))
+	if c.tag == "" {
+		// The greeting: no command was read yet.
+		c.atStart = whole
+		return
+	}
 	c.answered = false
-	if whole && c.tag != "" {
+	if whole {
 		last := p[bytes.LastIndexByte(p[:len(p)-1], '\n')+1:]
 		atStart := len(last) < len(p) || c.atStart
 		rest, tagged := bytes.CutPrefix(last, []byte(c.tag))

@@ -1,0 +1,112 @@
+package imapd
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/spool"
+)
+
+// Bounds on the keywords of one message and on the length of one, in octets.
+const (
+	maxKeywords = 100
+	maxKeyword  = 200
+)
+
+// systemFlags are in the order in which they are shown.
+func systemFlags() []imap.Flag {
+	return []imap.Flag{imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagSeen, imap.FlagDraft}
+}
+
+func systemFlag(f imap.Flag) spool.SystemFlags {
+	switch f {
+	case imap.FlagSeen:
+		return spool.Seen
+	case imap.FlagAnswered:
+		return spool.Answered
+	case imap.FlagFlagged:
+		return spool.Flagged
+	case imap.FlagDeleted:
+		return spool.Deleted
+	case imap.FlagDraft:
+		return spool.Draft
+	}
+	return 0
+}
+
+// flagList is how flags are shown. What could not stand in a response is left
+// out.
+func flagList(f spool.Flags) []imap.Flag {
+	list := make([]imap.Flag, 0, 5+len(f.Keywords))
+	for _, flag := range systemFlags() {
+		if f.System&systemFlag(flag) != 0 {
+			list = append(list, flag)
+		}
+	}
+	for _, k := range f.Keywords {
+		if isKeyword(k) {
+			list = append(list, imap.Flag(k))
+		}
+	}
+	return list
+}
+
+// isKeyword follows flag-keyword of RFC 9051 section 9.
+func isKeyword(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`(){%*"\]`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parseFlags reads the flags of STORE and APPEND. \Recent, which some clients
+// send back, is passed over.
+func parseFlags(list []imap.Flag) (spool.Flags, error) {
+	var f spool.Flags
+	for _, flag := range list {
+		bit := systemFlag(flag)
+		switch {
+		case bit != 0:
+			f.System |= bit
+		case strings.EqualFold(string(flag), `\Recent`):
+		case strings.HasPrefix(string(flag), `\`) || !isKeyword(string(flag)):
+			return f, bad("No such flag")
+		case len(flag) > maxKeyword:
+			return f, no(imap.ResponseCodeLimit, "Keyword is too long")
+		default:
+			f.Keywords = append(f.Keywords, string(flag))
+		}
+	}
+	slices.Sort(f.Keywords)
+	f.Keywords = slices.CompactFunc(f.Keywords, strings.EqualFold)
+	if len(f.Keywords) > maxKeywords {
+		return f, no(imap.ResponseCodeLimit, "Too many keywords")
+	}
+	return f, nil
+}
+
+// flags are those defined in the mailbox, as far as the client knows.
+func (b *selection) flags() []imap.Flag {
+	list := systemFlags()
+	for _, k := range slices.Sorted(maps.Keys(b.keywords)) {
+		if isKeyword(k) {
+			list = append(list, imap.Flag(k))
+		}
+	}
+	return list
+}
+
+// note remembers keywords that the client was not told of.
+func (b *selection) note(f spool.Flags) {
+	for _, k := range f.Keywords {
+		if !b.keywords[k] {
+			b.keywords[k] = true
+			b.moreKeywords = true
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package imapd
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"math"
+	"net/netip"
+	"time"
+
+	"restante/spool"
+)
+
+// Authenticator knows the accounts.
+type Authenticator interface {
+	// Authenticate checks a login and returns the name of the account, which
+	// need not be the user's. It fails with mail.ErrBadCredentials; any other
+	// error means that it could not find out.
+	Authenticate(ctx context.Context, user, password string, from netip.Addr) (account string, err error)
+}
+
+// Options is what a Server works with. Mailboxes, Bodies, Intake, Auth and TLS
+// are required; the rest has defaults.
+type Options struct {
+	Mailboxes spool.Mailboxes
+	Bodies    spool.Bodies
+	Intake    spool.Intake
+	Auth      Authenticator
+
+	// TLS has the certificates. Without it nobody can log in.
+	TLS *tls.Config
+	// ImplicitTLS: the listeners begin with TLS (port 993, RFC 8314); else it
+	// is begun by STARTTLS (port 143).
+	ImplicitTLS bool
+
+	// MaxAppend bounds a message of APPEND, in octets: 50 MiB if 0.
+	MaxAppend int64
+	// MaxConnections bounds the connections of the server, MaxPerAddress those
+	// of one address (of one /64 with IPv6): 2000 and 100 if 0.
+	MaxConnections, MaxPerAddress int
+	// IdleTimeout is how long a client may be silent: 35 minutes if 0. It
+	// should not be less than 30 (RFC 9051 section 5.4).
+	IdleTimeout time.Duration
+	// LoginDelay is how long the answer to a failed login takes. It doubles
+	// with each failure from one address, up to 16 times, and is forgotten after
+	// 15 minutes without one. 1 second if 0.
+	LoginDelay time.Duration
+
+	// Logger takes what happens; nil for nobody.
+	Logger *slog.Logger
+	// Now is the clock by which failed logins are forgotten; nil for time.Now.
+	Now func() time.Time
+}
+
+// maxLogins is how many failed logins end a connection.
+const maxLogins = 5
+
+func (o Options) withDefaults() Options {
+	if o.MaxAppend <= 0 {
+		o.MaxAppend = 50 << 20
+	}
+	o.MaxAppend = min(o.MaxAppend, math.MaxUint32)
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 2000
+	}
+	if o.MaxPerAddress <= 0 {
+		o.MaxPerAddress = 100
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 35 * time.Minute
+	}
+	if o.LoginDelay <= 0 {
+		o.LoginDelay = time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}

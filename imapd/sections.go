@@ -1,0 +1,135 @@
+package imapd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapserver"
+
+	"restante/imapd/decode"
+	"restante/internal/structure"
+)
+
+// readAhead is up to which size a section is read before the response is
+// begun. A damaged body is then reported instead of ending the connection.
+const readAhead = 256 << 10
+
+// errUnknownEncoding: BINARY of a part that cannot be decoded (RFC 3516).
+var errUnknownEncoding = errors.New("unknown transfer encoding")
+
+// pieces prepares the sections that a FETCH asks for, in its order.
+func (m *message) pieces(options *imap.FetchOptions) ([]piece, error) {
+	var list []piece
+	for _, item := range options.BodySection {
+		p, err := m.bodyPiece(item)
+		if err != nil {
+			return nil, err
+		}
+		p.begin = func(r *imapserver.FetchResponseWriter, size int64) io.WriteCloser {
+			return r.WriteBodySection(item, size)
+		}
+		list = append(list, p)
+	}
+	for _, item := range options.BinarySection {
+		p, err := m.binaryPiece(item.Part, item.Partial)
+		if err != nil {
+			return nil, err
+		}
+		p.begin = func(r *imapserver.FetchResponseWriter, size int64) io.WriteCloser {
+			return r.WriteBinarySection(item, size)
+		}
+		list = append(list, p)
+	}
+	for _, item := range options.BinarySectionSize {
+		p, err := m.binaryPiece(item.Part, nil)
+		if err != nil {
+			return nil, err
+		}
+		p.sizeOnly = item
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// bodyPiece is BODY[...]. A section that does not exist is empty.
+func (m *message) bodyPiece(item *imap.FetchItemBodySection) (piece, error) {
+	sec, ok, err := m.section(item.Part, item.Specifier)
+	if err != nil {
+		return piece{}, err
+	}
+	switch {
+	case !ok:
+		sec = section{body: m.body}
+	case len(item.HeaderFields) > 0:
+		sec, err = m.filtered(sec, item.HeaderFields, false)
+	case len(item.HeaderFieldsNot) > 0:
+		sec, err = m.filtered(sec, item.HeaderFieldsNot, true)
+	}
+	if err != nil {
+		return piece{}, err
+	}
+	if item.Partial != nil {
+		sec = sec.cut(item.Partial.Offset, item.Partial.Size)
+	}
+	return ready(sec.reader(), sec.size())
+}
+
+func (m *message) filtered(sec section, fields []string, not bool) (section, error) {
+	head, err := m.header(sec)
+	if err != nil {
+		return section{}, err
+	}
+	return section{prefix: structure.FilterHeader(head, fields, not), body: m.body}, nil
+}
+
+// binaryPiece is BINARY[...]: the part with its transfer encoding undone. It
+// is decoded twice, since its size has to be told first.
+func (m *message) binaryPiece(part []int, partial *imap.SectionPartial) (piece, error) {
+	sec, ok, err := m.section(part, imap.PartSpecifierNone)
+	if err != nil {
+		return piece{}, err
+	}
+	encoding := ""
+	if !ok {
+		sec = section{body: m.body}
+	} else if len(part) > 0 {
+		s, err := m.Structure()
+		if err != nil {
+			return piece{}, err
+		}
+		if p := s.Part(part); len(p.Children) == 0 && p.Embedded == nil {
+			encoding = p.Encoding
+		}
+	}
+	r, ok := decode.Reader(sec.reader(), encoding)
+	if !ok {
+		return piece{}, errUnknownEncoding
+	}
+	size, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, copyBuffer))
+	if err != nil {
+		return piece{}, err
+	}
+	r, _ = decode.Reader(sec.reader(), encoding)
+	if partial != nil {
+		skip := min(partial.Offset, size)
+		if _, err := io.CopyN(io.Discard, r, skip); err != nil {
+			return piece{}, err
+		}
+		size = min(partial.Size, size-skip)
+	}
+	return ready(io.LimitReader(r, size), size)
+}
+
+// ready reads a small piece at once.
+func ready(r io.Reader, size int64) (piece, error) {
+	if size > readAhead {
+		return piece{r: r, size: size}, nil
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil && size > 0 {
+		return piece{}, err
+	}
+	return piece{r: bytes.NewReader(b), size: size}, nil
+}

@@ -1,0 +1,183 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapserver"
+	"github.com/emersion/go-sasl"
+
+	"restante/imapd/view"
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+// session is what the library calls for the commands of one connection. It
+// calls from one goroutine, but for Idle, which may still be running when the
+// next command or Close comes: mu is for that.
+type session struct {
+	srv  *Server
+	lib  *imapserver.Conn
+	link *link
+	ctx  context.Context
+	log  *slog.Logger
+
+	account  string
+	failures int
+	idling   sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	box    *selection // nil unless a mailbox is selected
+}
+
+// selection is the selected mailbox.
+type selection struct {
+	view     *view.View
+	readOnly bool
+	// keywords are those that the client was told of; more are announced when
+	// moreKeywords is set.
+	keywords     map[string]bool
+	moreKeywords bool
+	// saved is the result of SEARCH RETURN (SAVE).
+	saved []spool.UID
+}
+
+var (
+	_ imapserver.SessionIMAP4rev2      = (*session)(nil)
+	_ imapserver.SessionSASL           = (*session)(nil)
+	_ imapserver.SessionUnauthenticate = (*session)(nil)
+	_ imapserver.SessionAppendLimit    = (*session)(nil)
+)
+
+func newSession(c *imapserver.Conn) *session {
+	l := c.NetConn().(*link)
+	return &session{srv: l.client.srv, lib: c, link: l, ctx: l.client.ctx, log: l.client.log}
+}
+
+// Close ends the session. The library calls it even after a panic.
+func (s *session) Close() error {
+	defer s.link.sessionEnded.Store(true)
+	s.mu.Lock()
+	s.closed = true
+	s.box = nil
+	s.mu.Unlock()
+	s.idling.Wait()
+	return nil
+}
+
+// Login checks a password. A failure is answered late, and the last of too many
+// ends the connection.
+func (s *session) Login(user, password string) error {
+	account, err := s.srv.opt.Auth.Authenticate(s.ctx, user, password, s.link.client.remote)
+	switch {
+	case errors.Is(err, mail.ErrBadCredentials):
+		s.log.Info("login failed", "user", user)
+		s.punish()
+		return imapserver.ErrAuthFailed
+	case err != nil:
+		s.log.Error("login could not be checked", "user", user, "err", err)
+		return no(imap.ResponseCodeUnavailable, "Logins cannot be checked at the moment")
+	}
+	if err := s.provision(account); err != nil {
+		return s.failure("login", err)
+	}
+	s.account = account
+	s.log = s.link.client.log.With("account", account)
+	s.log.Info("logged in", "user", user)
+	s.link.SetAuthenticated(true)
+	return nil
+}
+
+func (s *session) punish() {
+	pause := time.NewTimer(s.srv.gate.failed(s.link.client.remote))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-s.srv.stopping:
+	case <-s.ctx.Done():
+	}
+	if s.failures++; s.failures >= maxLogins {
+		s.link.Stop("Too many failed logins")
+	}
+}
+
+// Unauthenticate makes the client nobody again (RFC 8437).
+func (s *session) Unauthenticate() error {
+	s.mu.Lock()
+	s.box = nil
+	s.mu.Unlock()
+	s.log.Info("logged out")
+	s.account, s.log = "", s.link.client.log
+	s.link.SetAuthenticated(false)
+	return nil
+}
+
+// AuthenticateMechanisms is what AUTHENTICATE takes.
+func (s *session) AuthenticateMechanisms() []string { return []string{"PLAIN", "LOGIN"} }
+
+// Authenticate returns the server's side of a mechanism.
+func (s *session) Authenticate(mechanism string) (sasl.Server, error) {
+	switch mechanism {
+	case "PLAIN":
+		return saslPlain{s.Login}, nil
+	case "LOGIN":
+		return &saslLogin{login: s.Login}, nil
+	}
+	return nil, no(imap.ResponseCodeCannot, "Mechanism is not supported")
+}
+
+// saslPlain is PLAIN (RFC 4616).
+type saslPlain struct {
+	login func(user, password string) error
+}
+
+// Next takes the one response of the client.
+func (p saslPlain) Next(response []byte) ([]byte, bool, error) {
+	if response == nil {
+		return nil, false, nil
+	}
+	f := strings.Split(string(response), "\x00")
+	if len(f) != 3 || f[1] == "" {
+		return nil, false, bad("Malformed PLAIN response")
+	}
+	if f[0] != "" && f[0] != f[1] {
+		return nil, false, no(imap.ResponseCodeAuthorizationFailed, "Logging in for somebody else is not supported")
+	}
+	return nil, true, p.login(f[1], f[2])
+}
+
+// saslLogin is LOGIN, which never became an RFC and which Outlook speaks.
+type saslLogin struct {
+	login func(user, password string) error
+	asked bool
+	user  *string
+}
+
+// Next asks for the user and then for the password. The user may come with
+// the command.
+func (l *saslLogin) Next(response []byte) ([]byte, bool, error) {
+	switch {
+	case response == nil && !l.asked:
+		l.asked = true
+		return []byte("Username:"), false, nil
+	case l.user == nil:
+		user := string(response)
+		l.asked, l.user = true, &user
+		return []byte("Password:"), false, nil
+	}
+	return nil, true, l.login(*l.user, string(response))
+}
+
+// AppendLimit is the largest message of APPEND, in octets (RFC 7889).
+func (s *session) AppendLimit() uint32 { return uint32(s.srv.opt.MaxAppend) }
+
+// Namespace tells that all mailboxes are the user's own.
+func (s *session) Namespace() (*imap.NamespaceData, error) {
+	return &imap.NamespaceData{Personal: []imap.NamespaceDescriptor{{Delim: separator}}}, nil
+}

@@ -64,6 +64,7 @@ type world struct {
 	model  *Memory
 	other  spool.Store
 	reopen func(t *testing.T) spool.Store
+	idle   func()
 	step   int
 	trace  []string
 
@@ -88,6 +89,7 @@ func newWorld(clock *Clock, h Harness, seed uint64) *world {
 		model:    NewMemory(MemoryOptions{Now: clock.Now}),
 		other:    h.Store,
 		reopen:   h.Reopen,
+		idle:     h.background(),
 		messages: make(map[mail.ID]mail.ID),
 		tasks:    make(map[spool.TaskID]spool.TaskID),
 		boxes:    make(map[spool.MailboxID]spool.MailboxID),
@@ -108,7 +110,7 @@ func (w *world) actions(t *testing.T) []action {
 		{"commit", 20, w.commit},
 		{"advance", 10, w.advance},
 		{"lease", 10, w.lease},
-		{"settle", 16, w.settle},
+		{"settle", 40, w.settle},
 		{"extend", 3, w.extend},
 		{"hold", 3, w.hold},
 		{"release", 3, w.release},
@@ -123,6 +125,7 @@ func (w *world) actions(t *testing.T) []action {
 		{"copy", 4, func() error { return w.transfer(false) }},
 		{"move", 4, func() error { return w.transfer(true) }},
 		{"expunge", 5, w.expunge},
+		{"empty", 2, w.empty},
 		{"changes", 6, w.changes},
 		{"body", 3, w.body},
 		{"reopen", 1, func() error { return w.restart(t) }},

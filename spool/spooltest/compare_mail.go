@@ -112,6 +112,7 @@ func (w *world) body() error {
 }
 
 func (w *world) sameMessage(id mail.ID) error {
+	w.idle()
 	im, em := w.model.Stat(id)
 	io, eo := w.other.Stat(w.messages[id])
 	if err := w.alike(em, eo); err != nil || em != nil {
@@ -240,9 +241,42 @@ func (w *world) expunge() error {
 	return w.sameUIDs(b.ID, rm, ro)
 }
 
+// empty takes everything out of the fullest mailbox, so that long runs do not
+// drown in mail.
+func (w *world) empty() error {
+	var full spool.Mailbox
+	for range 10 {
+		if b := w.someBox(); b.Messages >= full.Messages {
+			full = b
+		}
+	}
+	w.note("  %q", full.Name)
+	var um, uo []spool.UID
+	for e, err := range w.model.Entries(full.ID, 0, 0) {
+		if err != nil {
+			return err
+		}
+		um, uo = append(um, e.UID), append(uo, w.uids[full.ID][e.UID])
+	}
+	_, em := w.model.Flag(full.ID, um, spool.FlagAdd, flags(spool.Deleted), spool.ModSeqUnbounded)
+	_, eo := w.other.Flag(w.boxes[full.ID], uo, spool.FlagAdd, flags(spool.Deleted), spool.ModSeqUnbounded)
+	if err := w.alike(em, eo); err != nil {
+		return err
+	}
+	rm, em := w.model.Expunge(full.ID, nil)
+	ro, eo := w.other.Expunge(w.boxes[full.ID], nil)
+	if err := w.alike(em, eo); err != nil {
+		return err
+	}
+	return w.sameUIDs(full.ID, rm, ro)
+}
+
 func (w *world) transfer(move bool) error {
 	from, to := w.someBox(), w.someBox()
 	um, uo := w.someUIDs(from)
+	if !move && len(um) > 5 {
+		um, uo = um[:5], uo[:5]
+	}
 	var cm, co spool.Copied
 	var em, eo error
 	if move {

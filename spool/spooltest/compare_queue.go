@@ -64,9 +64,10 @@ func (w *world) lease() error {
 		return err
 	}
 	w.note("  %d tasks, next %v", len(model), next)
-	// Whether the leases given just now count as falling due again is open.
-	open := len(model) > 0 && next == claim.Lifetime && (otherNext < 0 || otherNext > next)
-	if otherNext != next && !open && (next >= 0 || otherNext >= 0) {
+	// Too early is allowed, too late is not. Whether the leases given just now
+	// count as falling due again is open.
+	open := len(model) > 0 && next == claim.Lifetime
+	if late := otherNext < 0 || otherNext > next; next >= 0 && late && !open {
 		return fmt.Errorf("next is %v, the engine's %v", next, otherNext)
 	}
 	if err := inOrder(other); err != nil {
@@ -93,12 +94,17 @@ func inOrder(leases []spool.Lease) error {
 }
 
 func (w *world) pairLeases(model, other []spool.Lease) error {
-	if len(model) != len(other) {
-		return fmt.Errorf("%d tasks are leased, by the engine %d", len(model), len(other))
-	}
 	byID := make(map[spool.TaskID]spool.Lease)
 	for _, l := range other {
 		byID[l.Task.ID] = l
+	}
+	if len(model) != len(other) {
+		for _, l := range model {
+			if _, ok := byID[w.tasks[l.Task.ID]]; !ok {
+				return fmt.Errorf("%d tasks are leased, by the engine %d; not %+v", len(model), len(other), l)
+			}
+		}
+		return fmt.Errorf("%d tasks are leased, by the engine %d", len(model), len(other))
 	}
 	for _, l := range model {
 		o, ok := byID[w.tasks[l.Task.ID]]
@@ -120,17 +126,33 @@ func (w *world) pairLeases(model, other []spool.Lease) error {
 	return nil
 }
 
-// someLease returns a lease, mostly of the last ones and taken off the list.
+// someLease returns a lease, nine times out of ten one that is still good.
 func (w *world) someLease() (leasePair, bool) {
-	if len(w.leases) == 0 {
+	var good, stale []leasePair
+	for _, l := range w.leases {
+		if w.model.good(l.model) {
+			good = append(good, l)
+		} else {
+			stale = append(stale, l)
+		}
+	}
+	stale = stale[max(0, len(stale)-20):]
+	w.leases = slices.Concat(stale, good)
+	switch {
+	case len(w.leases) == 0:
 		return leasePair{}, false
+	case len(good) > 0 && w.often(90):
+		return pick(w, good), true
 	}
-	i := len(w.leases) - 1 - min(w.rng.IntN(len(w.leases)), w.rng.IntN(len(w.leases)))
-	l := w.leases[i]
-	if w.often(90) {
-		w.leases = slices.Delete(w.leases, i, i+1)
-	}
-	return l, true
+	return pick(w, w.leases), true
+}
+
+// good tells whether a lease has not ended.
+func (m *Memory) good(l spool.Lease) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.leaseTask(l)
+	return err == nil
 }
 
 func (w *world) extend() error {
@@ -138,7 +160,6 @@ func (w *world) extend() error {
 	if !ok {
 		return nil
 	}
-	w.leases = append(w.leases, l)
 	d := pick(w, []time.Duration{10 * time.Second, time.Minute, time.Hour})
 	return w.alike(w.model.Extend(l.model, d), w.other.Extend(l.other, d))
 }
@@ -192,7 +213,7 @@ func (w *world) someSettlement(l spool.Lease) spool.Settlement {
 			Status:  w.someStatus(),
 		},
 	}
-	ended := pick(w, []int{0, 50, 100})
+	ended := pick(w, []int{0, 50, 100, 100})
 	for i := range l.Task.Recipients {
 		r := spool.Result{Ended: w.often(ended)}
 		if w.often(80) {

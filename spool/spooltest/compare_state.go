@@ -273,6 +273,7 @@ func (w *world) sameQueue() error {
 // ended on both sides but for a few.
 func (w *world) sameMessages() error {
 	var keep []mail.ID
+	w.idle()
 	for _, id := range w.history {
 		im, em := w.model.Stat(id)
 		io, eo := w.other.Stat(w.messages[id])

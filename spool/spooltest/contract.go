@@ -21,6 +21,9 @@ type Harness struct {
 	// close it or leave it as a crash does. Nil if the engine keeps nothing;
 	// the tests then go on with the store they have.
 	Reopen func(t *testing.T) spool.Store
+	// Idle waits until what the engine frees in the background has been
+	// freed. Nil if it frees at once.
+	Idle func()
 }
 
 // Run tests an engine against every promise in the comments of package spool.
@@ -37,6 +40,14 @@ func Run(t *testing.T, open Opener) {
 	}
 }
 
+// background returns Idle, or what does nothing.
+func (h Harness) background() func() {
+	if h.Idle == nil {
+		return func() {}
+	}
+	return h.Idle
+}
+
 // contractTest is one test of the suite.
 type contractTest struct {
 	name string
@@ -49,12 +60,13 @@ type contract struct {
 	store  spool.Store
 	clock  *Clock
 	reopen func(t *testing.T) spool.Store
+	idle   func()
 }
 
 func newContract(t *testing.T, open Opener) *contract {
 	clock := NewClock()
 	h := open(t, clock.Now)
-	c := &contract{T: t, store: h.Store, clock: clock, reopen: h.Reopen}
+	c := &contract{T: t, store: h.Store, clock: clock, reopen: h.Reopen, idle: h.background()}
 	t.Cleanup(func() { c.store.Close() })
 	return c
 }

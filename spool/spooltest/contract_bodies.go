@@ -208,6 +208,7 @@ func testBodyFreed(c *contract) {
 		c.Helper()
 		act()
 		c.lasting(func() {
+			c.idle()
 			info, err := c.store.Stat(r.ID)
 			if references == 0 {
 				c.freed(r.ID)

@@ -212,6 +212,7 @@ func collect[T any](c *contract, seq iter.Seq2[T, error]) []T {
 // freed demands that nothing is left of a message.
 func (c *contract) freed(id mail.ID) {
 	c.Helper()
+	c.idle()
 	_, err := c.store.Stat(id)
 	c.wants(err, spool.ErrNotFound, "Stat of a freed message")
 	_, err = c.store.Structure(id)
@@ -228,6 +229,7 @@ func (c *contract) freed(id mail.ID) {
 // references demands a number of references.
 func (c *contract) references(id mail.ID, want int) {
 	c.Helper()
+	c.idle()
 	info, err := c.store.Stat(id)
 	c.must(err)
 	if info.References != want {

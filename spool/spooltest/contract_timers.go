@@ -13,7 +13,7 @@ func timerTests() []contractTest {
 		{"Expire", testExpire},
 		{"TimersBeforeDue", testTimersBeforeDue},
 		{"TimersDuringBackoff", testTimersDuringBackoff},
-		{"TimersHeldBackByAllow", testTimersHeldBackByAllow},
+		{"TimersWithoutAllow", testTimersWithoutAllow},
 	}
 }
 
@@ -93,10 +93,20 @@ func testTimersBeforeDue(c *contract) {
 	c.settle(l, spool.Settlement{Results: results(l, false, 0), KeepDue: true, Warned: true})
 	c.clock.Advance(time.Hour)
 	l = c.leaseFor(expiring, spool.CauseExpired)
-	// A settlement that does not end an expired task gets it back.
+	// A settlement that does not end an expired task gets it back after its
+	// delay, or at once.
 	c.settle(l, spool.Settlement{Attempted: true, Results: results(l, false, 451), Delay: time.Hour})
+	c.lasting(func() {
+		leases, next := c.claim(10)
+		if len(leases) != 0 || next != time.Hour {
+			c.Errorf("after an expiry that was put off: leased %v, next %v", leasedIDs(leases), next)
+		}
+	})
+	c.clock.Advance(time.Hour)
+	l = c.leaseFor(expiring, spool.CauseExpired)
+	c.settle(l, spool.Settlement{Results: results(l, false, 451), KeepDue: true})
 	c.delivered(c.leaseFor(expiring, spool.CauseExpired))
-	c.clock.Advance(22 * time.Hour)
+	c.clock.Advance(21 * time.Hour)
 	c.leaseFor(warned, spool.CauseDue)
 }
 
@@ -129,14 +139,17 @@ func testTimersDuringBackoff(c *contract) {
 	c.lease(plain, warned)
 }
 
-func testTimersHeldBackByAllow(c *contract) {
+func testTimersWithoutAllow(c *contract) {
 	id := c.timed(time.Hour, time.Minute, 0)
 	c.clock.Advance(time.Minute)
-	leases, next := c.claimWith(spool.Claim{Max: 10, Lifetime: lifetime, Allow: func(spool.DestinationInfo) int { return 0 }})
-	if len(leases) != 0 || next != 0 {
-		c.Errorf("nothing allowed: leased %v, next %v", leasedIDs(leases), next)
+	leases, _ := c.claimWith(spool.Claim{Max: 10, Lifetime: lifetime, Allow: func(spool.DestinationInfo) int { return 0 }})
+	if len(leases) != 1 || leases[0].Cause != spool.CauseWarn {
+		c.Fatalf("no attempt allowed: leased %v, want the warning all the same", leasedIDs(leases))
 	}
-	l := c.leaseFor(id, spool.CauseWarn)
+	l := leases[0]
+	if l.Task.ID != id {
+		c.Errorf("leased %v", l.Task.ID)
+	}
 	c.settle(l, spool.Settlement{
 		Results: []spool.Result{{Status: mail.Status{Code: 451}}}, KeepDue: true, Warned: true,
 	})

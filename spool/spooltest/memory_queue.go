@@ -17,6 +17,9 @@ type memoryTask struct {
 	// in it again when the lease runs out.
 	info spool.TaskInfo
 	held time.Time // since when, if Held
+	// A warning or expiry that had come at answered is left alone until
+	// quiet: it was answered with a delay.
+	answered, quiet time.Time
 
 	// The lease; token is 0 if there is none.
 	token    uint64
@@ -100,20 +103,38 @@ func (m *Memory) falls(t *memoryTask, now time.Time) (time.Time, bool) {
 	if t.info.State != spool.Queued {
 		return time.Time{}, false
 	}
-	if t.leased(now) {
-		return t.until, true
-	}
 	at := t.info.Due
 	if d := m.destinations[t.info.Destination]; d != nil && d.until.After(at) {
 		at = d.until
 	}
-	if w := t.info.Warns; !w.IsZero() && !t.info.Warned && w.Before(at) {
-		at = w
+	if timer := t.timer(); !timer.IsZero() && timer.Before(at) {
+		at = timer
 	}
-	if e := t.info.Expires; !e.IsZero() && e.Before(at) {
-		at = e
+	if t.leased(now) && t.until.After(at) {
+		at = t.until
 	}
 	return at, true
+}
+
+// timer returns when the task can be leased for its warning or its expiry,
+// whichever is first; zero if for neither.
+func (t *memoryTask) timer() (first time.Time) {
+	consider := func(at time.Time) {
+		if at.IsZero() {
+			return
+		}
+		if !at.After(t.answered) {
+			at = t.quiet
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	consider(t.info.Expires)
+	if !t.info.Warned {
+		consider(t.info.Warns)
+	}
+	return first
 }
 
 func (m *Memory) destinationInfo(d spool.Destination, now time.Time) spool.DestinationInfo {
@@ -159,6 +180,9 @@ func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 	var asked []spool.DestinationInfo
 	allowed := make(map[spool.Destination]int)
 	for _, t := range m.ready(now) {
+		if reached(now, t.timer()) {
+			continue
+		}
 		if _, ok := allowed[t.info.Destination]; !ok {
 			allowed[t.info.Destination] = c.Max
 			asked = append(asked, m.destinationInfo(t.info.Destination, now))
@@ -188,12 +212,14 @@ func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 // something behind.
 func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now time.Time) (leases []spool.Lease, left bool) {
 	for _, t := range m.ready(now) {
-		d := t.info.Destination
-		if len(leases) >= c.Max || allowed[d] <= 0 {
+		d, timer := t.info.Destination, reached(now, t.timer())
+		if len(leases) >= c.Max || !timer && allowed[d] <= 0 {
 			left = true
 			continue
 		}
-		allowed[d]--
+		if !timer {
+			allowed[d]--
+		}
 		cause, info := t.cause(now), m.destinationInfo(d, now)
 		m.lastToken++
 		t.token, t.until, t.failures = m.lastToken, now.Add(c.Lifetime), info.Failures

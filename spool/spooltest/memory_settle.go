@@ -123,8 +123,10 @@ func (m *Memory) conclude(t *memoryTask, s spool.Settlement) {
 		m.removeTask(t)
 		return
 	}
+	t.answered, t.quiet = time.Time{}, time.Time{}
 	if !s.KeepDue {
 		t.info.Due = m.now().Add(s.Delay)
+		t.answered, t.quiet = m.now(), t.info.Due
 	}
 	if s.Dead {
 		t.info.State = spool.Dead
@@ -141,6 +143,7 @@ func (m *Memory) task(op Op, id spool.TaskID) (*memoryTask, error) {
 		return nil, fmt.Errorf("%s %s: %w", op, id, spool.ErrLeased)
 	}
 	t.token = 0
+	t.answered, t.quiet = time.Time{}, time.Time{}
 	return t, nil
 }
 

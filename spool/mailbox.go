@@ -140,6 +140,7 @@ type Mailboxes interface {
 	// stays, empty, with what is below it.
 	RenameMailbox(account, from, to string) error
 	// DeleteMailbox removes a mailbox and its entries; those below it stay.
+	// The bodies that only it needed are freed in the background.
 	DeleteMailbox(account, name string) error
 	// DeleteAccount removes every mailbox, entry and subscription.
 	DeleteAccount(account string) error

@@ -81,9 +81,10 @@ type Queue interface {
 	// Lease claims due tasks for c.Lifetime. A task is due when its own time
 	// has come and its destination's back-off is over, or when its warning or
 	// expiry has come, whatever the destination's back-off. It returns at
-	// once, with what there is, and how long it is until something else falls
-	// due: 0 if the claim's bounds left due tasks behind, negative if nothing
-	// is waiting for a time.
+	// once, with what there is, and how long it is until something else may
+	// fall due: 0 if the claim's bounds may have left due tasks behind,
+	// negative if nothing waits for a time. That may be too early, never too
+	// late; a Lease that finds nothing names the next time.
 	Lease(c Claim) (leases []Lease, next time.Duration, err error)
 	// Extend prolongs a lease to d from now. ErrStaleLease if it ended.
 	Extend(l Lease, d time.Duration) error
@@ -122,8 +123,9 @@ type Claim struct {
 	Max int
 	// Lifetime is how long the leases last unless extended.
 	Lifetime time.Duration
-	// Allow returns how many more tasks of a destination the runner would
-	// take now, 0 to pass it over. It is called without locks held that the
+	// Allow returns how many more attempts the runner would make at a
+	// destination now, 0 to pass it over. It is not asked about warnings and
+	// expiries, which need no connection. It is called without locks held that the
 	// engine's other verbs need, and must not call the engine. Nil allows all.
 	Allow func(d DestinationInfo) int
 }
@@ -148,7 +150,8 @@ const (
 	// CauseExpired: the time to deliver is over; an attempt may still be made.
 	CauseExpired Cause = iota
 	// CauseWarn: the sender is to be told of the delay, once. The settlement
-	// must have Warned set, or the task comes back at once.
+	// must have Warned set, or the task comes back for it: at once with
+	// KeepDue, otherwise after Delay.
 	CauseWarn
 	// CauseDue: an attempt is due.
 	CauseDue
@@ -198,7 +201,9 @@ type Settlement struct {
 	// Results has one element for each of the lease's recipients, in order.
 	// Ended recipients leave the task. When all have ended so has the task.
 	Results []Result
-	// Delay is until the next attempt of what remains; ignored if nothing does.
+	// Delay is until the next attempt of what remains; ignored if nothing
+	// does. A warning or expiry that has come and was not dealt with comes
+	// back after it too.
 	Delay time.Duration
 	// KeepDue leaves the task's due time alone instead of applying Delay:
 	// after a warning, or when the fault was the destination's.

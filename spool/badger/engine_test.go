@@ -284,3 +284,38 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 	}
 }
+
+// A destination that failed and has nothing left to send must not be held in
+// memory and on disk for ever.
+func TestIdleDestinationIsForgotten(t *testing.T) {
+	now := time.Now()
+	e := open(t, Options{Now: func() time.Time { return now }})
+	commit(t, e, []byte("x"), forBob)
+	lease := func() []spool.Lease {
+		leases, _, err := e.Lease(spool.Claim{Max: 10, Lifetime: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leases
+	}
+	if err := e.Settle(context.Background(), lease()[0], spool.Settlement{
+		Results:     []spool.Result{{Ended: true}},
+		Destination: spool.Reach{Outcome: spool.Unreached, Backoff: time.Hour},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Hour)
+	lease()
+	if n := count0(t, e, kDestination); n != 1 {
+		t.Fatalf("%d destination records soon after the back-off, want 1", n)
+	}
+	now = now.Add(forgetAfter)
+	lease()
+	if err := e.do(func(*tx) error { return nil }, nil); err != nil { // behind the forgetting
+		t.Fatal(err)
+	}
+	lease()
+	if n, m := count0(t, e, kDestination), len(e.queue.dests); n != 0 || m != 0 {
+		t.Fatalf("%d records and %d nodes are left", n, m)
+	}
+}

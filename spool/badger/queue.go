@@ -39,6 +39,10 @@ type queue struct {
 	wake         chan struct{}
 }
 
+// forgetAfter is how long the failures of a destination are remembered that
+// has nothing left to send, counted from the end of its back-off.
+const forgetAfter = 7 * 24 * time.Hour
+
 // never is the time of what will not happen.
 var never = time.Unix(1<<33, 0)
 
@@ -284,16 +288,14 @@ func (s *scan) timers() {
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := it.Item().Key()
 		if at := timerOf(key); at.After(s.now) {
-			next = at
+			next = earlier(next, at)
 			break
 		}
 		if s.full() {
 			s.left, next = true, s.now
 			break
 		}
-		if until := s.take(taskOf(key)); until.Before(next) {
-			next = until
-		}
+		next = earlier(next, s.take(taskOf(key)))
 	}
 	s.q.mu.Lock()
 	if s.q.timerVersion == version {
@@ -343,10 +345,13 @@ func (s *scan) destinations() error {
 			return err
 		}
 		s.q.mu.Lock()
+		idle := false
 		if n.version == version {
-			n.next = next
+			if n.next = next; next.Equal(never) && info.Failures > 0 {
+				n.next = n.rec.until.Add(forgetAfter)
+				idle = !n.next.After(s.now)
+			}
 		}
-		idle := n.next.Equal(never) && n.rec.failures > 0
 		s.q.mu.Unlock()
 		if idle {
 			s.e.forget(n, info.Failures)
@@ -372,7 +377,7 @@ func (e *Engine) forget(n *destNode, failures int) {
 		defer e.queue.mu.Unlock()
 		if gone && e.queue.dests[n.dest] == n && n.rec.failures == failures {
 			n.rec = destinationRecord{}
-			e.queue.place(n)
+			e.queue.lower(n.dest, time.Time{}) // the next scan drops it
 		}
 	})
 }
@@ -486,6 +491,8 @@ func (e *Engine) Extend(l spool.Lease, d time.Duration) error {
 		return fmt.Errorf("extend %s: %w", l.Task.ID, spool.ErrStaleLease)
 	}
 	n.until = now.Add(d)
+	q.lower(n.dest, time.Time{}) // it may end sooner than a scan took it to
+	q.lowerTimer(time.Time{})
 	return nil
 }
 

@@ -177,12 +177,10 @@ func (c *settling) apply(r *taskRecord, now time.Time) {
 	if s.Dead {
 		r.state = spool.Dead
 	}
+	r.timer = r.firstTimer()
 	if !s.KeepDue {
 		r.due = now.Add(s.Delay)
-	}
-	r.timer = r.firstTimer()
-	if !s.KeepDue && !r.timer.IsZero() && !r.timer.After(now) {
-		r.timer = r.due // a timer that was answered with a delay
+		r.timer = r.timerAfter(now)
 	}
 }
 

@@ -44,16 +44,30 @@ func newTask(t spool.Task, priority int, now time.Time) taskRecord {
 }
 
 // firstTimer is when the task's next timer fires; zero if it has none.
-func (t *taskRecord) firstTimer() time.Time {
-	switch {
-	case t.state != spool.Queued:
-		return time.Time{}
-	case t.warned || t.warns.IsZero():
-		return t.expires
-	case t.expires.IsZero():
-		return t.warns
+func (t *taskRecord) firstTimer() time.Time { return t.timerAfter(time.Time{}) }
+
+// timerAfter is firstTimer when timers that had come at a time were answered
+// with the task's delay.
+func (t *taskRecord) timerAfter(answered time.Time) (first time.Time) {
+	consider := func(at time.Time) {
+		if at.IsZero() {
+			return
+		}
+		if !at.After(answered) {
+			at = t.due
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
 	}
-	return earlier(t.warns, t.expires)
+	if t.state != spool.Queued {
+		return time.Time{}
+	}
+	consider(t.expires)
+	if !t.warned {
+		consider(t.warns)
+	}
+	return first
 }
 
 // putTask writes a new task with its index records.

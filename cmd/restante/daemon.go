@@ -81,7 +81,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.unlock, err = lockState(d.state); err != nil {
 		return err
 	}
-	// Sockets before anything is made: a port that is taken leaves no trace.
+	// Sockets first: a port that is taken must not cost the first account.
 	if d.entrances, err = openEntrances(d.cfg); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 
 	"restante/internal/config"
@@ -143,6 +144,9 @@ func openEntrance(role config.Role, addr string) (*entrance, error) {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
 	return nil, fmt.Errorf("cannot listen on %s for %s: %w", addr, role, err)
 }
-

@@ -200,6 +200,9 @@ func userListCommand() *command {
 				return err
 			}
 			if c.json {
+				if accounts == nil {
+					accounts = []control.Account{} // an empty list, not null
+				}
 				return c.printJSON(accounts)
 			}
 			t := newTable(c.out, "NAME", "ADDRESSES", "KEPT IN", "CREATED")

@@ -40,7 +40,7 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
 			}
 			// Too late for a status. The array stays open, so that nobody
 			// takes it for the whole.
-			s.opt.Logger.Error("queue listing broke off", "err", err)
+			s.opt.Logger.Error("queue listing broke off", "error", err)
 			return nil
 		}
 		if !m.match(t) {
@@ -72,6 +72,7 @@ func (s *Server) backoffs() (map[spool.Destination]*Backoff, error) {
 
 // verb is one of the four, as the queue does it.
 type verb struct {
+	name Verb
 	past string
 	do   func(spool.TaskID) error
 	// states are those that All takes; nil is all.
@@ -82,13 +83,13 @@ func (s *Server) verb(r *http.Request) (verb, bool) {
 	q := s.opt.Queue
 	switch Verb(r.PathValue("verb")) {
 	case VerbRetry:
-		return verb{"retried", q.Retry, []spool.State{spool.Queued, spool.Dead}}, true
+		return verb{VerbRetry, "retried", q.Retry, []spool.State{spool.Queued, spool.Dead}}, true
 	case VerbHold:
-		return verb{"held", q.Hold, []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
+		return verb{VerbHold, "held", q.Hold, []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
 	case VerbRelease:
-		return verb{"released", q.Release, []spool.State{spool.Held}}, true
+		return verb{VerbRelease, "released", q.Release, []spool.State{spool.Held}}, true
 	case VerbRemove:
-		return verb{"removed", func(id spool.TaskID) error { return s.remove(r, id) }, nil}, true
+		return verb{VerbRemove, "removed", func(id spool.TaskID) error { return s.remove(r, id) }, nil}, true
 	}
 	return verb{}, false
 }
@@ -223,7 +224,11 @@ func (a *action) all(f Filter) error {
 }
 
 func (a *action) one(id spool.TaskID) {
-	if err := a.do(id); err != nil {
+	err := a.do(id)
+	if a.verb.name == VerbRetry && errors.Is(err, spool.ErrLeased) {
+		err = nil // it is being tried, as was asked
+	}
+	if err != nil {
 		a.failed(id.String(), err)
 		return
 	}
@@ -237,8 +242,11 @@ func (a *action) failed(id string, err error) {
 		return
 	}
 	e := *toError(err)
-	if errors.Is(err, spool.ErrNotFound) {
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
 		e.Message = "not in the queue"
+	case errors.Is(err, spool.ErrLeased):
+		e.Message = "being delivered at this moment"
 	}
 	a.out.Failures = append(a.out.Failures, Failure{ID: id, Error: e})
 }

@@ -200,7 +200,7 @@ func (s *Server) open(h handler) http.Handler {
 		}
 		e := toError(err)
 		if e.Code == CodeInternal {
-			s.opt.Logger.Error("control request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+			s.opt.Logger.Error("control request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		s.prolongWrite(w)
 		writeError(w, e)

@@ -1,0 +1,413 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/smtp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"restante/spool"
+)
+
+// process is a daemon in a folder of its own, which is its home.
+type process struct {
+	t           *testing.T
+	dir         string
+	cmd         *exec.Cmd
+	out, err    output
+	ended       chan struct{}
+	notified    chan string // what the service manager was told
+	environment []string
+}
+
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func newProcess(t *testing.T) *process {
+	dir, err := os.MkdirTemp("", "serve") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &process{t: t, dir: dir, ended: make(chan struct{})}
+	p.environment = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	return p
+}
+
+func (p *process) state() string { return filepath.Join(p.dir, "s") }
+
+// listenNotify plays the service manager's part of sd_notify.
+func (p *process) listenNotify() {
+	path := filepath.Join(p.dir, "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	p.environment = append(p.environment, "NOTIFY_SOCKET="+path)
+	p.notified = make(chan string, 1000)
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			p.notified <- string(b[:n])
+		}
+	}()
+}
+
+// told waits until the service manager is told something.
+func (p *process) told(what string) {
+	p.t.Helper()
+	for {
+		select {
+		case got := <-p.notified:
+			if strings.Contains(got, what) {
+				return
+			}
+		case <-p.ended:
+			p.t.Fatalf("ended before it told %q: %s", what, &p.err)
+		case <-time.After(time.Minute):
+			p.t.Fatalf("not told %q: %s", what, &p.err)
+		}
+	}
+}
+
+// start runs "restante serve"; sockets are passed as systemd does.
+func (p *process) start(names string, sockets []*os.File, args ...string) {
+	p.t.Helper()
+	args = append([]string{"serve", "--state", p.state()}, args...)
+	p.cmd = exec.Command("restante", args...)
+	p.cmd.Env = p.environment
+	if len(sockets) > 0 {
+		// LISTEN_PID is the process's own, which only it can know.
+		p.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$; export LISTEN_PID; exec restante "$@"`, "sh"}, args...)...)
+		p.cmd.Env = append(p.environment, fmt.Sprintf("LISTEN_FDS=%d", len(sockets)), "LISTEN_FDNAMES="+names)
+		p.cmd.ExtraFiles = sockets
+	}
+	p.cmd.Dir = p.dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // ProcessState has it
+	}()
+	p.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.ended
+	})
+}
+
+// printed waits until something is on standard output.
+func (p *process) printed(what string) {
+	p.t.Helper()
+	for end := time.Now().Add(time.Minute); !strings.Contains(p.out.String(), what); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("%q is not printed:\n%s%s", what, &p.out, &p.err)
+		}
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// exit waits for the end and returns the code.
+func (p *process) exit() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(time.Minute):
+		p.t.Fatalf("does not end: %s", &p.err)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) write(name, text string) string {
+	p.t.Helper()
+	path := filepath.Join(p.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return path
+}
+
+func listenTCP(t *testing.T) (addr string, file *os.File) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return l.Addr().String(), f
+}
+
+// TestFirstStart passes sockets, since the default ports may be taken on the
+// machine of the test.
+func TestFirstStart(t *testing.T) {
+	p := newProcess(t)
+	smtpAddr, a := listenTCP(t)
+	imapAddr, b := listenTCP(t)
+	p.start("smtp:imaps", []*os.File{a, b})
+	s := waitUp(p.state(), func(err error) { t.Fatalf("%v: %s", err, &p.err) })
+	if len(s.Listeners) != 2 || s.Listeners[0].Addr != smtpAddr || s.Listeners[1].Addr != imapAddr || s.Listeners[1].Name != "imaps" {
+		t.Fatalf("listeners %+v", s.Listeners)
+	}
+	p.printed("queue list")
+	m := regexp.MustCompile(`made the account (\S+@localhost) with the password (\S+)\n`).FindStringSubmatch(p.out.String())
+	if m == nil {
+		t.Fatalf("no account is told of in:\n%s", &p.out)
+	}
+	for _, want := range []string{
+		"smtp://" + smtpAddr + " --mail-from " + m[1],
+		"-u '" + m[1] + ":" + m[2] + "' 'imaps://" + imapAddr + "/",
+		"queue list --state " + p.state(),
+	} {
+		if !strings.Contains(p.out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, &p.out)
+		}
+	}
+	info, err := os.Stat(p.state())
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("state directory: %v, %v", info.Mode(), err)
+	}
+	c, err := smtp.Dial(smtpAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Mail(""), c.Rcpt(m[1]), c.Quit()); err != nil {
+		t.Errorf("mail to the account: %v", err)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d: %s", code, &p.err)
+	}
+
+	// The second start has nothing to tell.
+	again := newProcess(t)
+	again.dir = p.dir
+	again.environment = p.environment
+	again.start("smtp:imaps", []*os.File{a, b})
+	waitUp(again.state(), func(err error) { t.Fatalf("%v: %s", err, &again.err) })
+	again.printed("certificate")
+	if strings.Contains(again.out.String(), "password") {
+		t.Errorf("a password at the second start:\n%s", &again.out)
+	}
+	again.signal(syscall.SIGTERM)
+	again.exit()
+}
+
+func TestSocketOfAnotherName(t *testing.T) {
+	p := newProcess(t)
+	_, a := listenTCP(t)
+	p.start("pop3", []*os.File{a})
+	if code := p.exit(); code != 1 || strings.Count(p.err.String(), "\n") != 1 || !strings.Contains(p.err.String(), `"pop3"`) {
+		t.Errorf("exit code %d: %s", code, &p.err)
+	}
+}
+
+const oneListener = "[[listener]]\nrole = \"smtp\"\naddress = \"127.0.0.1:0\"\n"
+
+func TestServiceManagerIsTold(t *testing.T) {
+	p := newProcess(t)
+	p.listenNotify()
+	p.environment = append(p.environment, "WATCHDOG_USEC=20000")
+	path := p.write("config.toml", oneListener)
+	p.start("", nil, "--config", path)
+	p.told("READY=1")
+	p.told("WATCHDOG=1")
+
+	p.write("config.toml", oneListener+"hostnaem = \"x\"\n")
+	p.signal(syscall.SIGHUP)
+	p.told("RELOADING=1")
+	p.told("READY=1")
+	if !strings.Contains(p.err.String(), "the former configuration holds") || !strings.Contains(p.err.String(), "hostnaem") {
+		t.Errorf("the bad reload is not told of: %s", &p.err)
+	}
+	p.write("config.toml", oneListener+"[smtp]\nmax_hops = 7\n[queue]\nconcurrency = 1\n")
+	p.signal(syscall.SIGHUP)
+	p.told("RELOADING=1")
+	p.told("READY=1")
+	for _, want := range []string{"msg=reloaded", "room=relay", "room=control", `room="smtp 127.0.0.1`} {
+		if !strings.Contains(p.err.String(), want) {
+			t.Errorf("%q is not in the log: %s", want, &p.err)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.told("STOPPING=1")
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d: %s", code, &p.err)
+	}
+}
+
+// TestReplacedRoomsServe has a connection open over a reload that replaces its
+// server, and makes a new one.
+func TestReplacedRoomsServe(t *testing.T) {
+	p := newProcess(t)
+	p.listenNotify()
+	path := p.write("config.toml", "hostname = \"one.example\"\n"+oneListener)
+	p.start("", nil, "--config", path)
+	p.told("READY=1")
+	s := waitUp(p.state(), func(err error) { t.Fatal(err) })
+	greeting := func() string {
+		t.Helper()
+		c, err := net.Dial("tcp", s.Listeners[0].Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		b := make([]byte, 200)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	if g := greeting(); !strings.HasPrefix(g, "220 one.example ") {
+		t.Errorf("greeting %q", g)
+	}
+	p.write("config.toml", "hostname = \"two.example\"\n"+oneListener)
+	p.signal(syscall.SIGHUP)
+	p.told("RELOADING=1")
+	p.told("READY=1")
+	if g := greeting(); !strings.HasPrefix(g, "220 two.example ") {
+		t.Errorf("greeting %q", g)
+	}
+	if again := waitUp(p.state(), func(err error) { t.Fatal(err) }); again.PID != s.PID || !again.Started.Equal(s.Started) {
+		t.Errorf("status %+v, before %+v", again, s)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d: %s", code, &p.err)
+	}
+}
+
+// TestSecondSignal has a transaction in progress, for which the first waits.
+func TestSecondSignal(t *testing.T) {
+	p := newProcess(t)
+	p.listenNotify()
+	p.start("", nil, "--grace", "1h", "--config", p.write("config.toml", oneListener))
+	p.told("READY=1")
+	s := waitUp(p.state(), func(err error) { t.Fatal(err) })
+	c, err := smtp.Dial(s.Listeners[0].Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := errors.Join(c.Mail("a@example.org"), c.Rcpt("b@far.example")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Data(); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.told("STOPPING=1")
+	select {
+	case <-p.ended:
+		t.Fatalf("did not wait for the transaction: %s", &p.err)
+	default:
+	}
+	p.signal(syscall.SIGINT)
+	if code := p.exit(); code != 1 || !strings.Contains(p.err.String(), "second signal") {
+		t.Errorf("exit code %d: %s", code, &p.err)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	for _, c := range []struct {
+		err error
+		ok  bool
+	}{
+		{nil, true},
+		{fmt.Errorf("release: %w", spool.ErrNotFound), true},
+		{spool.ErrReadOnly, false},
+		{spool.ErrClosed, false},
+	} {
+		if err := probe(releasing{c.err}); (err == nil) != c.ok {
+			t.Errorf("a spool that says %v: %v", c.err, err)
+		}
+	}
+}
+
+type releasing struct{ err error }
+
+func (r releasing) Release(spool.TaskID) error { return r.err }
+
+func TestEntrance(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEntrance("smtp", l)
+	var work sync.WaitGroup
+	work.Go(e.run)
+	dial := func() {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	accept := func(d net.Listener) {
+		t.Helper()
+		c, err := d.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	first, second := e.door(), e.door()
+	dial()
+	accept(first)
+	first.Close()
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed door: %v", err)
+	}
+	dial()
+	accept(second)
+	// One is accepted that nobody wants, then the entrance closes.
+	dial()
+	e.close()
+	work.Wait()
+	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("a closed entrance takes connections")
+	}
+	second.Close()
+}

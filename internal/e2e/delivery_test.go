@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,11 +47,9 @@ func TestSubmitAndCollect(t *testing.T) {
 				t.Errorf("%q is missing in %q", want, trace)
 			}
 		}
-		_, id, _ := strings.Cut(trace, " id ")
-		id, _, _ = strings.Cut(id, "\r\n")
-		id = strings.Fields(strings.ReplaceAll(id, ";", " "))[0]
-		if !strings.Contains(text, id) {
-			t.Errorf("the reply %q does not name the queue ID %s", text, id)
+		id := regexp.MustCompile(`\sid (\w{16})\b`).FindStringSubmatch(trace)
+		if id == nil || !strings.Contains(text, id[1]) {
+			t.Errorf("the reply %q does not name the queue ID in %q", text, trace)
 		}
 	}
 	if n := len(d.fetch(alice)); n != 0 {

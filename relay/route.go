@@ -228,16 +228,6 @@ func (r *Routes) Destination(to mail.Address) spool.Destination {
 	return r.For(to).destination(to.Domain)
 }
 
-// current tells whether tasks filed under d would be filed so today.
-func (r *Routes) current(d spool.Destination) bool {
-	t := r.table.Load()
-	if d.Domain != "" {
-		return t.find(d.Domain).destination(d.Domain) == d
-	}
-	route := t.names[d.Route]
-	return route != nil && route.Kind == Smarthost
-}
-
 func (r *Route) destination(domain string) spool.Destination {
 	if r.Kind == Smarthost {
 		return spool.Destination{Route: r.Name}

@@ -190,7 +190,7 @@ func (r *Runner) lease(work context.Context) (time.Duration, error) {
 }
 
 // allow bounds the deliveries to one destination. One that failed gets a
-// single probe, unless it is only to be emptied to where its routes lead now.
+// single probe.
 func (r *Runner) allow(d spool.DestinationInfo) int {
 	limit := r.opt.PerDestination
 	if route, ok := r.opt.Routes.Lookup(d.Destination.Route); ok && route.MaxConnections > 0 {
@@ -198,7 +198,7 @@ func (r *Runner) allow(d spool.DestinationInfo) int {
 	}
 	// During a back-off only warnings and expiries come, which connect to
 	// nobody.
-	if d.Failures > 0 && d.Backoff <= 0 && r.opt.Routes.current(d.Destination) {
+	if d.Failures > 0 && d.Backoff <= 0 {
 		limit = 1
 	}
 	r.mu.Lock()

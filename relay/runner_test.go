@@ -177,6 +177,25 @@ func TestExpiredBeforeTheFirstAttempt(t *testing.T) {
 	}
 }
 
+// While its destination is known not to answer, an expired message is returned
+// without another attempt, with what the destination last said.
+func TestExpiredInBackoff(t *testing.T) {
+	run(t, times{expire: 10 * time.Minute}, nil, func(w *world) {
+		w.courier.set(dead)
+		for range 20 {
+			w.send("ann@home.test", rcpt("b@one.test"))
+		}
+		pass(9 * time.Minute)
+		before := w.courier.attempts()
+		pass(time.Minute)
+		w.wantTasks(0)
+		w.wantReports("ann", 20, "Status: 4.4.7", "connection refused")
+		if n := w.courier.attempts() - before; n != 0 {
+			t.Errorf("%d attempts at a dead destination", n)
+		}
+	})
+}
+
 func TestWarningOnce(t *testing.T) {
 	run(t, times{warn: 5 * time.Minute, expire: 24 * time.Hour}, nil, func(w *world) {
 		w.courier.set(dead)

@@ -297,6 +297,32 @@ func TestReusedConnectionIsDead(t *testing.T) {
 	}
 }
 
+// If it has died and no new one can be made, the message had no part in it.
+func TestReusedConnectionIsDeadAndHostToo(t *testing.T) {
+	srv := server(t, standin.Options{})
+	c := courier(t, Options{})
+	j := job(to(srv))
+	deliver(t, c, j)
+	srv.Close()
+	if out := deliver(t, c, j); out.Reach != spool.Unreached || out.Begun {
+		t.Errorf("outcome %+v", out)
+	}
+}
+
+// A next hop that says 421 to the message is not given another by the same
+// connection.
+func TestNotReusedAfter421(t *testing.T) {
+	srv := server(t, standin.Options{}, script(standin.Fault{At: standin.EndOfData, Raw: "421 4.3.2 going, but slowly\r\n"}))
+	c := courier(t, Options{})
+	j := job(to(srv))
+	if out := deliver(t, c, j); codes(out)[0] != 421 || out.Reach != spool.Reached {
+		t.Errorf("outcome %+v", out)
+	}
+	if out := deliver(t, c, j); codes(out)[0] != 250 || srv.Connections() != 2 {
+		t.Errorf("outcome %+v by %d connections", out, srv.Connections())
+	}
+}
+
 // Hosts are tried in order, and the recipients that one has decided on are not
 // brought before the next.
 func TestNextHost(t *testing.T) {

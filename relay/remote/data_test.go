@@ -71,3 +71,13 @@ func FuzzDataWriter(f *testing.F) {
 		}
 	})
 }
+
+// The last guard against commands within commands, whatever came before it.
+func TestCommandGuard(t *testing.T) {
+	for _, bad := range []string{"EHLO a\r\nQUIT", "EHLO a\nQUIT", "EHLO a\x00"} {
+		w := newWire(nil, Timeouts{})
+		if err := w.put(bad); err != errCommand {
+			t.Errorf("put(%q): %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package remote
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"restante/internal/mail"
+)
+
+func (t *transaction) mailCommand() string {
+	env := &t.job.Envelope
+	var b strings.Builder
+	fmt.Fprintf(&b, "MAIL FROM:<%s>", env.From)
+	if t.s.offers("SIZE") {
+		fmt.Fprintf(&b, " SIZE=%d", t.job.Body.Size())
+	}
+	if t.s.offers("8BITMIME") && env.EightBit {
+		b.WriteString(" BODY=8BITMIME")
+	}
+	if t.s.offers("SMTPUTF8") && (env.UTF8 || t.needsUTF8()) {
+		b.WriteString(" SMTPUTF8")
+	}
+	if env.RequireTLS {
+		b.WriteString(" REQUIRETLS")
+	}
+	if t.dsn {
+		switch env.Ret {
+		case mail.ReturnFull:
+			b.WriteString(" RET=FULL")
+		case mail.ReturnHeaders:
+			b.WriteString(" RET=HDRS")
+		}
+		if id := xtext(env.EnvID); id != "" && len(id) <= maxEnvID {
+			b.WriteString(" ENVID=" + id)
+		}
+	}
+	return b.String()
+}
+
+func (t *transaction) needsUTF8() bool {
+	if t.needs.utf8From || t.needs.utf8Header {
+		return true
+	}
+	for _, i := range t.batch {
+		if !t.job.Recipients[i].To.IsASCII() {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *transaction) rcptCommand(i int) string {
+	r := t.job.Recipients[i]
+	command := "RCPT TO:<" + r.To.String() + ">"
+	if !t.dsn {
+		return command
+	}
+	if n := notify(r.Notify); n != "" {
+		command += " NOTIFY=" + n
+	}
+	if kind, address, ok := strings.Cut(r.Original, ";"); ok {
+		if o := xtext(address); len(kind)+len(o) < maxOrcpt && isAtom(kind) {
+			command += " ORCPT=" + kind + ";" + o
+		}
+	}
+	return command
+}
+
+// Bounds of RFC 3461 sections 4.2 and 4.4, in octets; what is longer is left
+// out, since the next hop would refuse the command for it.
+const (
+	maxEnvID = 100
+	maxOrcpt = 500
+)
+
+func notify(n mail.Notify) string {
+	if n&mail.NotifyNever != 0 {
+		return "NEVER"
+	}
+	var words []string
+	for _, w := range []struct {
+		bit  mail.Notify
+		name string
+	}{{mail.NotifySuccess, "SUCCESS"}, {mail.NotifyFailure, "FAILURE"}, {mail.NotifyDelay, "DELAY"}} {
+		if n&w.bit != 0 {
+			words = append(words, w.name)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// xtext encodes as RFC 3461 section 4 has it.
+func xtext(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < '!' || c > '~' || c == '+' || c == '=' {
+			fmt.Fprintf(&b, "+%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func isAtom(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// headerNeedsUTF8 tells whether the header of a body that is at r has an octet
+// that is not ASCII, as far as the first maxHeader octets.
+func headerNeedsUTF8(r io.ReaderAt) bool {
+	const maxHeader = 256 << 10
+	buf := make([]byte, 16<<10)
+	start := true // of a line
+	for at := int64(0); at < maxHeader; {
+		n, err := r.ReadAt(buf, at)
+		for _, c := range buf[:n] {
+			switch {
+			case c >= 0x80:
+				return true
+			case c == '\n' && start:
+				return false
+			case c == '\n':
+				start = true
+			case c != '\r':
+				start = false
+			}
+		}
+		at += int64(n)
+		if err != nil || n == 0 {
+			return false
+		}
+	}
+	return false
+}

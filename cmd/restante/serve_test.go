@@ -126,12 +126,12 @@ func (p *process) start(names string, sockets []*os.File, args ...string) {
 	})
 }
 
-// printed waits until something is on standard output.
-func (p *process) printed(what string) {
+// waitFor waits until something is in an output, which comes by a pipe.
+func (p *process) waitFor(o *output, what string) {
 	p.t.Helper()
-	for end := time.Now().Add(time.Minute); !strings.Contains(p.out.String(), what); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(o.String(), what); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			p.t.Fatalf("%q is not printed:\n%s%s", what, &p.out, &p.err)
+			p.t.Fatalf("%q is missing in:\n%s%s", what, &p.out, &p.err)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestFirstStart(t *testing.T) {
 	if len(s.Listeners) != 2 || s.Listeners[0].Addr != smtpAddr || s.Listeners[1].Addr != imapAddr || s.Listeners[1].Name != "imaps" {
 		t.Fatalf("listeners %+v", s.Listeners)
 	}
-	p.printed("queue list")
+	p.waitFor(&p.out, "queue list")
 	m := regexp.MustCompile(`made the account (\S+@localhost) with the password (\S+)\n`).FindStringSubmatch(p.out.String())
 	if m == nil {
 		t.Fatalf("no account is told of in:\n%s", &p.out)
@@ -225,7 +225,7 @@ func TestFirstStart(t *testing.T) {
 	again.environment = p.environment
 	again.start("smtp:imaps", []*os.File{a, b})
 	waitUp(again.state(), func(err error) { t.Fatalf("%v: %s", err, &again.err) })
-	again.printed("certificate")
+	again.waitFor(&again.out, "certificate")
 	if strings.Contains(again.out.String(), "password") {
 		t.Errorf("a password at the second start:\n%s", &again.out)
 	}
@@ -257,17 +257,14 @@ func TestServiceManagerIsTold(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.told("RELOADING=1")
 	p.told("READY=1")
-	if !strings.Contains(p.err.String(), "the former configuration holds") || !strings.Contains(p.err.String(), "hostnaem") {
-		t.Errorf("the bad reload is not told of: %s", &p.err)
-	}
+	p.waitFor(&p.err, "the former configuration holds")
+	p.waitFor(&p.err, "hostnaem")
 	p.write("config.toml", oneListener+"[smtp]\nmax_hops = 7\n[queue]\nconcurrency = 1\n")
 	p.signal(syscall.SIGHUP)
 	p.told("RELOADING=1")
 	p.told("READY=1")
 	for _, want := range []string{"msg=reloaded", "room=relay", "room=control", `room="smtp 127.0.0.1`} {
-		if !strings.Contains(p.err.String(), want) {
-			t.Errorf("%q is not in the log: %s", want, &p.err)
-		}
+		p.waitFor(&p.err, want)
 	}
 	p.signal(syscall.SIGTERM)
 	p.told("STOPPING=1")

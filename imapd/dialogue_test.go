@@ -33,7 +33,7 @@ import (
 // first it is greeted and logged in as alice.
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 1 {
+	if err != nil || len(files) < 40 {
 		t.Fatalf("%d dialogues, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -195,17 +195,23 @@ func (p *play) actor(name string) *actor {
 	a := &actor{conn: conn, r: bufio.NewReader(conn)}
 	p.conns[name] = a
 	if !p.raw {
-		io.WriteString(conn, "login LOGIN alice secret\r\n")
-		for {
-			if line := p.read(a); strings.HasPrefix(line, "login ") {
-				if !strings.HasPrefix(line, "login OK") {
-					p.fatalf("login: %s", line)
-				}
-				break
-			}
+		io.WriteString(conn, "x NOOP\r\nlogin LOGIN alice secret\r\n")
+		p.until(a, "x OK NOOP completed")
+		if line := p.read(a); !strings.HasPrefix(line, "login OK") {
+			p.fatalf("login: %s", line)
 		}
 	}
 	return a
+}
+
+// until reads on to a line.
+func (p *play) until(a *actor, want string) {
+	p.t.Helper()
+	for {
+		if p.read(a) == want {
+			return
+		}
+	}
 }
 
 // direct carries out a directive:
@@ -220,10 +226,19 @@ func (p *play) actor(name string) *actor {
 //	corrupt                    reading bodies fails
 //	mend                       all works again
 //	starttls N                 connection N begins TLS
+//	selected MAILBOX [N]       connections 1 to N (or 1) have it selected
+//	fill C N                   connection C sends N octets
+//	wait TEXT                  connection 1 must get this line, after any others
 //	login                      from here on connections log in again
 func (p *play) direct(f []string) {
 	p.t.Helper()
-	h := func() *house { return p.house() }
+	h := p.house
+	arrive := func(mailbox, body string, withStructure bool) {
+		if _, err := h().store.CreateMailbox("alice", mailbox, spool.UseNone); err != nil && !errors.Is(err, spool.ErrMailboxExists) {
+			p.fatalf("%v", err)
+		}
+		h().deposit("alice", mailbox, "Return-Path: <bob@example.org>\r\n", body, spool.Flags{}, withStructure)
+	}
 	switch f[0] {
 	case "raw":
 		p.raw = true
@@ -236,21 +251,35 @@ func (p *play) direct(f []string) {
 	case "mail":
 		n, _ := strconv.Atoi(f[2])
 		for i := range n {
-			h().deposit("alice", f[1], "Return-Path: <bob@example.org>\r\n", fmt.Sprintf("From: bob@example.org\r\nSubject: m%d\r\n\r\nbody %d\r\n", i+1, i+1), spool.Flags{}, true)
+			arrive(f[1], fmt.Sprintf("From: bob@example.org\r\nSubject: m%d\r\n\r\nbody %d\r\n", i+1, i+1), true)
 		}
 	case "message", "old":
 		b, err := os.ReadFile("testdata/" + f[2])
 		if err != nil {
 			p.fatalf("%v", err)
 		}
-		body := strings.ReplaceAll(string(b), "\n", "\r\n")
-		h().deposit("alice", f[1], "Return-Path: <bob@example.org>\r\n", body, spool.Flags{}, f[0] == "message")
+		arrive(f[1], strings.ReplaceAll(string(b), "\n", "\r\n"), f[0] == "message")
 	case "fail":
 		h().fail(spool.ErrFull, f[1:]...)
 	case "corrupt":
 		h().fail(spool.ErrCorrupt, "read")
 	case "mend":
 		h().mend()
+	case "selected":
+		n := 1
+		if len(f) > 2 {
+			n, _ = strconv.Atoi(f[2])
+		}
+		for i := 1; i <= n; i++ {
+			a := p.actor(strconv.Itoa(i))
+			fmt.Fprintf(a.conn, "selected SELECT %s\r\n", f[1])
+			p.until(a, "selected OK [READ-WRITE] SELECT completed")
+		}
+	case "fill":
+		n, _ := strconv.Atoi(f[2])
+		io.WriteString(p.actor(f[1]).conn, strings.Repeat("x", n))
+	case "wait":
+		p.until(p.actor("1"), strings.Join(f[1:], " "))
 	case "starttls":
 		a := p.actor(f[1])
 		conn := tls.Client(a.conn, clientTLS())

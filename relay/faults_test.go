@@ -198,3 +198,16 @@ func TestStopWhileSettleFails(t *testing.T) {
 		}
 	})
 }
+
+// An engine may come across a destination twice in one claim, when something
+// is committed meanwhile; the bound holds all the same.
+func TestAllowAskedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, times{}, func(o *Options) { o.PerDestination = 7 })
+		allow := w.runner.allow()
+		d := spool.DestinationInfo{Destination: spool.Destination{Route: "mx", Domain: "a.test"}}
+		if first, second := allow(d), allow(d); first != 7 || second != 0 {
+			t.Errorf("allowed %d, then %d", first, second)
+		}
+	})
+}

@@ -178,7 +178,7 @@ func (r *Runner) lease(work context.Context) (time.Duration, error) {
 	leases, next, err := r.opt.Queue.Lease(spool.Claim{
 		Max:      free,
 		Lifetime: r.opt.Lifetime,
-		Allow:    r.allow,
+		Allow:    r.allow(),
 	})
 	for _, l := range leases {
 		r.start(work, l)
@@ -189,21 +189,34 @@ func (r *Runner) lease(work context.Context) (time.Duration, error) {
 	return next, err
 }
 
-// allow bounds the deliveries to one destination. One that failed gets a
-// single probe.
-func (r *Runner) allow(d spool.DestinationInfo) int {
-	limit := r.opt.PerDestination
-	if route, ok := r.opt.Routes.Lookup(d.Destination.Route); ok && route.MaxConnections > 0 {
-		limit = route.MaxConnections
+// allow returns what bounds the deliveries to one destination during one claim.
+// An engine that asks twice is given nothing the second time: how much of the
+// first answer it took is not yet known.
+func (r *Runner) allow() func(d spool.DestinationInfo) int {
+	asked := make(map[spool.Destination]bool)
+	return func(d spool.DestinationInfo) int {
+		if asked[d.Destination] {
+			return 0
+		}
+		asked[d.Destination] = true
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return max(0, r.limit(d)-r.active[d.Destination])
 	}
+}
+
+// limit is how many deliveries to a destination may be in progress. One that
+// failed gets a single probe.
+func (r *Runner) limit(d spool.DestinationInfo) int {
 	// During a back-off only warnings and expiries come, which connect to
 	// nobody.
 	if d.Failures > 0 && d.Backoff <= 0 {
-		limit = 1
+		return 1
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return max(0, limit-r.active[d.Destination])
+	if route, ok := r.opt.Routes.Lookup(d.Destination.Route); ok && route.MaxConnections > 0 {
+		return route.MaxConnections
+	}
+	return r.opt.PerDestination
 }
 
 func (r *Runner) start(work context.Context, l spool.Lease) {

@@ -107,7 +107,10 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 // answered for everyone, else the last fault or a bodyError.
 func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 	key := poolKey{route: d.job.Route, domain: d.job.Domain}
-	if s := c.pool.take(key); s != nil {
+	if s := c.pool.take(key); s != nil && s.sent >= maxUses {
+		// Before the next is opened: the next hop may count connections.
+		s.quit(quitTime)
+	} else if s != nil {
 		err := c.use(ctx, d, s, key)
 		if d.over(err) {
 			return err

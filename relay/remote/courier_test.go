@@ -283,6 +283,21 @@ func TestConnectionReuse(t *testing.T) {
 	}
 }
 
+// A connection that has served long enough is ended before the next is made.
+func TestWornOutConnection(t *testing.T) {
+	srv := server(t, standin.Options{})
+	c := courier(t, Options{})
+	j := job(to(srv))
+	for range maxUses + 5 {
+		deliver(t, c, j)
+	}
+	commands := srv.Commands()
+	quit := slices.Index(commands, "QUIT")
+	if srv.Connections() != 2 || quit < 0 || !slices.Contains(commands[quit:], "EHLO relay.test") {
+		t.Errorf("%d connections, QUIT at %d of %d commands", srv.Connections(), quit, len(commands))
+	}
+}
+
 // A connection that died while it was kept costs a new one, not a failure.
 func TestReusedConnectionIsDead(t *testing.T) {
 	first := server(t, standin.Options{})

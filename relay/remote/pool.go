@@ -63,12 +63,12 @@ func (p *pool) set(key poolKey, list []*idler) {
 	p.idle[key] = list
 }
 
-// put keeps a session, or ends it if it has served long enough.
+// put keeps a session, until it is taken or its time is over.
 func (p *pool) put(key poolKey, s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ending.Add(1)
-	if p.closed || s.sent >= maxUses {
+	if p.closed {
 		go func() {
 			defer p.ending.Done()
 			s.quit(quitTime)

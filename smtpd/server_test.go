@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"restante/spool"
@@ -255,25 +256,85 @@ func (c *countingConn) Write(p []byte) (int, error) {
 
 // Connections in excess are told so, and the places are given back.
 func TestConnectionLimit(t *testing.T) {
-	h := open(t, func(o *Options) { o.Limits.MaxConnections = 2 })
-	first, second := newTextClient(h.dial()), newTextClient(h.dial())
-	first.ask("220", "")
-	second.ask("220", "")
-	third := newTextClient(h.dial())
-	third.ask("421", "")
-	first.ask("221", "QUIT")
-	for end := time.Now().Add(10 * time.Second); ; {
-		again := newTextClient(h.dial())
-		if again.ask("220", ""); again.err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the place of a closed connection is not given back")
-		}
+	for name, limits := range map[string]Limits{
+		"in all":      {MaxConnections: 2},
+		"per address": {MaxPerAddress: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, func(o *Options) { o.Limits = limits })
+			first, second := newTextClient(h.dial()), newTextClient(h.dial())
+			first.ask("220", "")
+			second.ask("220", "")
+			third := newTextClient(h.dial())
+			third.ask("421", "")
+			first.ask("221", "QUIT")
+			if third.err != nil || first.err != nil {
+				t.Fatal(third.err, first.err)
+			}
+			for end := time.Now().Add(10 * time.Second); ; {
+				again := newTextClient(h.dial())
+				if again.ask("220", ""); again.err == nil {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal("the place of a closed connection is not given back")
+				}
+			}
+		})
 	}
-	if third.err != nil {
-		t.Error(third.err)
+}
+
+// A connection that we end is read on for a moment, so that unread input does
+// not make the kernel throw the last reply away; one the client ends is not.
+func TestLastReplyArrives(t *testing.T) {
+	for last, want := range map[string]string{
+		"NONSENSE\r\nQUIT\r\nQUIT\r\n": "CloseWrite Read Close",
+		"QUIT\r\n":                     "Close",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := openPipe(t, func(o *Options) { o.Limits.MaxErrors = 1 })
+			client, server := net.Pipe()
+			recorded := &recordingConn{Conn: server}
+			h.listen.conns <- recorded
+			c := newTextClient(client)
+			c.ask("220", "")
+			c.ask("500", "NONSENSE")
+			recorded.events = nil
+			go io.WriteString(client, last)
+			said, _ := io.ReadAll(client)
+			h.close()
+			got := strings.Join(recorded.events[1:], " ") // after the Read of last
+			if !strings.HasPrefix(got, want) || c.err != nil {
+				t.Errorf("after %q the server said %q and did %q, want %q", last, said, got, want)
+			}
+		})
 	}
+}
+
+// recordingConn notes what is done with it, by the one goroutine it has.
+type recordingConn struct {
+	net.Conn
+	events []string
+}
+
+func (c *recordingConn) note(event string) { c.events = append(c.events, event) }
+
+func (c *recordingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 || err != nil {
+		c.note("Read")
+	}
+	return n, err
+}
+
+func (c *recordingConn) CloseWrite() error {
+	c.note("CloseWrite")
+	return nil
+}
+
+func (c *recordingConn) Close() error {
+	c.note("Close")
+	return c.Conn.Close()
 }
 
 // A panic in what is ours under the library ends that connection only.

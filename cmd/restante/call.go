@@ -16,8 +16,11 @@ import (
 	"restante/internal/control"
 )
 
-// systemState is where the service keeps its state.
-const systemState = "/var/lib/restante"
+// Where the service of systemd/ keeps its state, and answers.
+const (
+	systemState   = "/var/lib/restante"
+	serviceSocket = "/run/restante/control.sock"
+)
 
 // call is one command being executed.
 type call struct {
@@ -89,6 +92,10 @@ func (c *call) place() (place, error) {
 			cfg = loaded
 		case c.config != "" || !errors.Is(err, fs.ErrPermission):
 			return place{}, err
+		default:
+			// Whoever may not read the service's configuration may still
+			// hand it mail.
+			cfg.ControlSocket = existing(serviceSocket)
 		}
 	}
 	state := c.state
@@ -106,6 +113,14 @@ func (c *call) place() (place, error) {
 		return place{}, err
 	}
 	return place{cfg: cfg, state: state, socket: cfg.ControlPath(state)}, nil
+}
+
+// existing returns path if something is there, else "".
+func existing(path string) string {
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
 }
 
 // liveliest returns the first directory with a control socket, or the first

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"restante/internal/config"
 	"restante/internal/control"
@@ -24,30 +25,44 @@ type keeper interface {
 	list(ctx context.Context) ([]control.Account, error)
 }
 
+// startPatience is how long to wait for a state directory that is in use by
+// another command, or by a daemon that does not answer yet.
+const startPatience = 10 * time.Second
+
 // accounts has the daemon do something with accounts or, if none runs, does it
-// with the daemon kept from starting meanwhile.
-func (c *call) accounts(ctx context.Context, do func(keeper) error) error {
+// with the daemon kept from starting meanwhile. ready sees to the state
+// directory in that case.
+func (c *call) accounts(ctx context.Context, ready func(dir string) error, do func(keeper) error) error {
 	p, err := c.place()
 	if err != nil {
 		return err
 	}
 	client := control.NewClient(p.socket)
 	defer client.Close()
-	err = do(daemonKeeper{client})
-	if !errors.Is(err, control.ErrNotRunning) {
-		return err
+	for end := time.Now().Add(startPatience); ; time.Sleep(100 * time.Millisecond) {
+		err := do(daemonKeeper{client})
+		if !errors.Is(err, control.ErrNotRunning) {
+			return err
+		}
+		if err := ready(p.state); err != nil {
+			return err
+		}
+		unlock, err := lockState(p.state)
+		if err == nil {
+			defer unlock()
+			return p.offline(do)
+		}
+		if !errors.Is(err, errLocked) {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s is in use, but no daemon answers at %s: is its control socket elsewhere (--config)?", p.state, p.socket)
+		}
 	}
-	if err := makeState(p.state); err != nil {
-		return err
-	}
-	unlock, err := lockState(p.state)
-	if errors.Is(err, errLocked) {
-		return fmt.Errorf("%s is in use, but no daemon answers at %s: it may be starting, or its control socket is elsewhere (--config)", p.state, p.socket)
-	}
-	if err != nil {
-		return err
-	}
-	defer unlock()
+}
+
+// offline does something with accounts in the state directory, which is locked.
+func (p place) offline(do func(keeper) error) error {
 	opt, err := directoryOptions(p.cfg, p.state, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -143,6 +158,15 @@ func spoolDir(state string) string { return filepath.Join(state, "spool") }
 func makeState(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("state directory %s: %w", dir, cause(err))
+	}
+	return nil
+}
+
+// findState fails if the state directory is not there: most commands have no
+// business in a new one.
+func findState(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("no daemon is running, and state directory %s: %w", dir, cause(err))
 	}
 	return nil
 }

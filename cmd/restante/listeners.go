@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"restante/internal/config"
 
@@ -33,12 +35,21 @@ func newEntrance(role config.Role, l net.Listener) *entrance {
 	return &entrance{role: role, l: l, accepted: make(chan accepted), closed: make(chan struct{})}
 }
 
-// run accepts connections until close.
+// run accepts connections until close. Where the machine is short of something
+// it waits and goes on; only an error that will not pass reaches the server.
 func (e *entrance) run() {
 	for {
 		c, err := e.l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil && passing(err) {
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-e.closed:
+				return
+			}
 		}
 		select {
 		case e.accepted <- accepted{c, err}:
@@ -49,6 +60,18 @@ func (e *entrance) run() {
 			return
 		}
 	}
+}
+
+// acceptPause is how long to wait for descriptors or memory to come free.
+const acceptPause = 100 * time.Millisecond
+
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *entrance) close() {

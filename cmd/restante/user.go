@@ -106,7 +106,7 @@ func userAddCommand() *command {
 			if err != nil {
 				return err
 			}
-			err = c.accounts(ctx, func(k keeper) error { return k.add(ctx, name, password, addresses) })
+			err = c.accounts(ctx, makeState, func(k keeper) error { return k.add(ctx, name, password, addresses) })
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func userPasswdCommand() *command {
 			if err != nil {
 				return err
 			}
-			err = c.accounts(ctx, func(k keeper) error { return k.setPassword(ctx, name, password) })
+			err = c.accounts(ctx, findState, func(k keeper) error { return k.setPassword(ctx, name, password) })
 			if err != nil {
 				return err
 			}
@@ -173,7 +173,7 @@ With --purge the mail goes too; that can be done later as well.`,
 				keep = control.PurgeMail
 				what = ", with its mail"
 			}
-			if err := c.accounts(ctx, func(k keeper) error { return k.remove(ctx, name, keep) }); err != nil {
+			if err := c.accounts(ctx, findState, func(k keeper) error { return k.remove(ctx, name, keep) }); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(c.out, "account %s removed%s\n", name, what)
@@ -192,7 +192,7 @@ func userListCommand() *command {
 				return usagef("no arguments are expected")
 			}
 			var accounts []control.Account
-			err := c.accounts(ctx, func(k keeper) (err error) {
+			err := c.accounts(ctx, findState, func(k keeper) (err error) {
 				accounts, err = k.list(ctx)
 				return err
 			})

@@ -33,26 +33,31 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	l := NewList(w)
+	looked := 0
 	for t, err := range s.opt.Queue.Tasks(spool.TaskID{}) {
+		if err != nil && l.count == 0 {
+			return err
+		}
 		if err != nil {
-			if l.count == 0 {
-				return err
-			}
 			// Too late for a status. The array stays open, so that nobody
 			// takes it for the whole.
 			s.opt.Logger.Error("queue listing broke off", "error", err)
 			return nil
 		}
+		if looked++; looked%batch == 0 {
+			if r.Context().Err() != nil {
+				return nil // the peer has gone
+			}
+			s.prolongWrite(w)
+		}
 		if !m.match(t) {
 			continue
 		}
-		if l.count%batch == 0 {
-			s.prolongWrite(w)
-		}
 		if err := l.Add(viewTask(t, backoffs[t.Destination])); err != nil {
-			return nil // the peer has gone
+			return nil // the peer has gone, or takes nothing any more
 		}
 	}
+	s.prolongWrite(w)
 	_ = l.End()
 	return nil
 }

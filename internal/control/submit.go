@@ -124,7 +124,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.log(r, "message accepted", "id", receipt.ID.String(), "from", sub.env.From.String(), "recipients", len(sub.rcpts), "size", m.Size())
+	s.log(r, "accepted", "service", "control", "id", receipt.ID.String(), "from", sub.env.From.String(), "recipients", len(sub.rcpts), "size", m.Size())
 	s.prolongWrite(w)
 	writeJSON(w, http.StatusCreated, Submitted{ID: receipt.ID, Deposited: len(receipt.Deposited), Queued: len(receipt.Tasks)})
 	return nil

@@ -308,10 +308,10 @@ func (s *scan) timers() {
 func (s *scan) destinations() error {
 	it := s.t.keys([]byte{kQueue})
 	defer it.Close()
-	var seen []*destNode
+	seen := make(map[*destNode]bool)
 	defer func() {
 		s.q.mu.Lock()
-		for _, n := range seen {
+		for n := range seen {
 			s.q.place(n)
 		}
 		s.q.mu.Unlock()
@@ -330,7 +330,13 @@ func (s *scan) destinations() error {
 		n := heap.Pop(&s.q.order).(*destNode)
 		info, version := n.info(s.now), n.version
 		s.q.mu.Unlock()
-		seen = append(seen, n)
+		if seen[n] {
+			// A commit put it back meanwhile. Its turn comes with the next
+			// Lease: Allow has given its answer for this one.
+			s.left = true
+			continue
+		}
+		seen[n] = true
 
 		want := s.claim.Max - len(s.leases)
 		if s.claim.Allow != nil {

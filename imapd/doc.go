@@ -32,6 +32,7 @@
 //   - SEARCH RETURN (SAVE) is answered with the numbers, which are not wanted.
 //   - BODYSTRUCTURE has no MD5, ENVELOPE dates are normalised, a section that
 //     does not exist is an empty string where NIL is meant.
+//   - A malformed date or modified UTF-7 is answered NO [SERVERBUG].
 //   - Mailbox names are taken for modified UTF-7 even after ENABLE UTF8=ACCEPT:
 //     a "&" in them must be written "&-".
 //   - A search for the key RECENT, which IMAP4rev2 does not have, finds nothing.

@@ -3,6 +3,8 @@ package imapd
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -46,6 +48,9 @@ func (s *session) failure(op string, err error) error {
 		return no(codeExpungeIssued, "Message is gone")
 	case errors.Is(err, spool.ErrClosed), errors.Is(err, context.Canceled):
 		return no(imap.ResponseCodeUnavailable, "Server is shutting down")
+	case isLost(err):
+		s.log.Debug(op+" ended with the connection", "err", err)
+		return no(imap.ResponseCodeUnavailable, "Connection is lost")
 	}
 	s.log.Error(op+" failed", "err", err)
 	switch {
@@ -59,6 +64,12 @@ func (s *session) failure(op string, err error) error {
 		return no(imap.ResponseCodeCorruption, "Stored message is damaged")
 	}
 	return no(imap.ResponseCodeServerBug, "Internal error")
+}
+
+// isLost tells whether an error is the connection's and not the spool's.
+func isLost(err error) bool {
+	var netErr net.Error
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
 }
 
 // tryCreate is failure for the mailbox that something shall be put into.

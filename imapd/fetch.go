@@ -60,6 +60,8 @@ func (s *session) Fetch(w *imapserver.FetchWriter, numSet imap.NumSet, options *
 			}
 			switch err := s.fetchOne(w, e, options, seen[e.UID]); {
 			case isGone(err):
+			case errors.Is(err, errCut):
+				return s.failure("fetch", err)
 			case errors.Is(err, spool.ErrCorrupt), errors.Is(err, errUnknownEncoding):
 				// The others can be had, and must be, or a client that asks for
 				// all would never get past this one.
@@ -160,11 +162,14 @@ func (s *session) fetchOne(w *imapserver.FetchWriter, e spool.Entry, options *im
 			// not take what follows for the missing octets.
 			s.link.Abort()
 			r.Close()
-			return err
+			return fmt.Errorf("%w: %w", errCut, err)
 		}
 	}
 	return r.Close()
 }
+
+// errCut: a response could not be ended, and the connection was cut.
+var errCut = errors.New("response was cut off")
 
 // piece is one BODY or BINARY item, ready to be written.
 type piece struct {
@@ -183,7 +188,7 @@ func (p piece) write(r *imapserver.FetchResponseWriter) error {
 	w := p.begin(r, p.size)
 	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{p.r}, make([]byte, min(copyBuffer, p.size+1)))
 	if err == nil && n != p.size {
-		err = fmt.Errorf("section has %d octets instead of %d: %w", n, p.size, io.ErrUnexpectedEOF)
+		err = fmt.Errorf("section has %d octets instead of %d: %w", n, p.size, spool.ErrCorrupt)
 	}
 	if cerr := w.Close(); err == nil {
 		err = cerr

@@ -20,6 +20,8 @@ type message struct {
 	seq       uint32
 	body      spool.Body
 	structure *structure.Message
+	// ahead is how much of its sections is in memory.
+	ahead int64
 }
 
 // close must be called once the message has been dealt with.

@@ -3,6 +3,7 @@ package imapd
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/emersion/go-imap/v2"
@@ -10,17 +11,27 @@ import (
 
 	"restante/imapd/decode"
 	"restante/internal/structure"
+	"restante/spool"
 )
 
-// readAhead is up to which size a section is read before the response is
-// begun. A damaged body is then reported instead of ending the connection.
-const readAhead = 256 << 10
+const (
+	// readAhead is how much of a message's sections is read before the
+	// response is begun. A damaged body is then reported instead of ending the
+	// connection.
+	readAhead = 256 << 10
+	// maxSections bounds the sections that one FETCH may ask for, since each
+	// may hold a header in memory.
+	maxSections = 100
+)
 
 // errUnknownEncoding: BINARY of a part that cannot be decoded (RFC 3516).
 var errUnknownEncoding = errors.New("unknown transfer encoding")
 
 // pieces prepares the sections that a FETCH asks for, in its order.
 func (m *message) pieces(options *imap.FetchOptions) ([]piece, error) {
+	if len(options.BodySection)+len(options.BinarySection)+len(options.BinarySectionSize) > maxSections {
+		return nil, no(imap.ResponseCodeLimit, "Too many sections in one FETCH")
+	}
 	var list []piece
 	for _, item := range options.BodySection {
 		p, err := m.bodyPiece(item)
@@ -73,7 +84,7 @@ func (m *message) bodyPiece(item *imap.FetchItemBodySection) (piece, error) {
 	if item.Partial != nil {
 		sec = sec.cut(item.Partial.Offset, item.Partial.Size)
 	}
-	return ready(sec.reader(), sec.size())
+	return m.ready(sec.reader(), sec.size())
 }
 
 func (m *message) filtered(sec section, fields []string, not bool) (section, error) {
@@ -119,16 +130,20 @@ func (m *message) binaryPiece(part []int, partial *imap.SectionPartial) (piece, 
 		}
 		size = min(partial.Size, size-skip)
 	}
-	return ready(io.LimitReader(r, size), size)
+	return m.ready(io.LimitReader(r, size), size)
 }
 
-// ready reads a small piece at once.
-func ready(r io.Reader, size int64) (piece, error) {
-	if size > readAhead {
+// ready reads small pieces at once.
+func (m *message) ready(r io.Reader, size int64) (piece, error) {
+	if size > readAhead-m.ahead {
 		return piece{r: r, size: size}, nil
 	}
+	m.ahead += size
 	b := make([]byte, size)
-	if _, err := io.ReadFull(r, b); err != nil && size > 0 {
+	switch n, err := io.ReadFull(r, b); {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return piece{}, fmt.Errorf("section has %d octets instead of %d: %w", n, size, spool.ErrCorrupt)
+	case err != nil:
 		return piece{}, err
 	}
 	return piece{r: bytes.NewReader(b), size: size}, nil

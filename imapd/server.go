@@ -158,6 +158,7 @@ type engine struct {
 	lib   *imapserver.Server
 	queue handoff
 	start sync.Once
+	stop  sync.Once
 	done  sync.WaitGroup
 	log   *slog.Logger
 }
@@ -197,7 +198,7 @@ func (e *engine) serve(c net.Conn) {
 // close ends the library's loop; no connection may be handed over after that.
 func (e *engine) close() {
 	e.start.Do(func() {})
-	e.queue.Close()
+	e.stop.Do(func() { e.queue.Close() })
 	e.done.Wait()
 }
 
@@ -238,15 +239,18 @@ func capabilities() imap.CapSet {
 	return caps
 }
 
-// libraryLog makes log records of the library's lines: a panic and an error
-// that it did not know how to tell the client are ours to see.
+// libraryLog makes log records of the library's lines. A panic is a fault; what
+// it did not know how to tell the client mostly is the client's.
 type libraryLog struct{ log *slog.Logger }
 
 func (l libraryLog) Printf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	level := slog.LevelDebug
-	if strings.HasPrefix(text, "panic") || strings.HasPrefix(text, "handling") {
+	switch {
+	case strings.HasPrefix(text, "panic"):
 		level = slog.LevelError
+	case strings.HasPrefix(text, "handling"):
+		level = slog.LevelWarn
 	}
 	l.log.Log(context.Background(), level, "imap engine: "+text)
 }

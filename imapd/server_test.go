@@ -142,6 +142,24 @@ func TestPrefixIsInFrontOfTheMessage(t *testing.T) {
 	}
 }
 
+func TestSectionsOfOneFetchAreLimited(t *testing.T) {
+	h := newHouse(t, nil)
+	c := h.client(nil)
+	h.deposit("alice", "INBOX", "", "\r\n", spool.Flags{}, true)
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	options := &imap.FetchOptions{}
+	for range maxSections + 1 {
+		options.BodySection = append(options.BodySection, &imap.FetchItemBodySection{Peek: true})
+	}
+	_, err := c.Fetch(imap.SeqSetNum(1), options).Collect()
+	var reply *imap.Error
+	if !errors.As(err, &reply) || reply.Code != imap.ResponseCodeLimit {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNewMailWakesIdle(t *testing.T) {
 	for _, implicit := range []bool{true, false} {
 		h := newHouse(t, func(o *Options) { o.ImplicitTLS = implicit })

@@ -24,7 +24,7 @@ import (
 )
 
 // MaxHeader bounds the octets of a header that are searched.
-const MaxHeader = 1 << 20
+const MaxHeader = 256 << 10
 
 // Message is a message as the criteria see it.
 type Message interface {

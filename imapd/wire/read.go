@@ -157,7 +157,7 @@ func (c *Conn) open(line []byte, long bool) (done bool, err error) {
 		fault = tag + " BAD Command line is too long"
 	case !quotesClosed(line):
 		fault = tag + " BAD Quoted string is not closed"
-	case c.cmd.tooLarge():
+	case c.cmd.tooLarge() || c.cmd.lit.message && c.cmd.lit.size > MaxLiteral && !c.authenticated():
 		fault = fmt.Sprintf("%s NO [TOOBIG] Literals of this command are limited to %d octets", tag, MaxLiteral)
 	}
 	if fault == "" {

@@ -4,13 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net"
-	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"restante/spool"
+	"restante/spool/spooltest"
 )
 
 // BenchmarkFetchFlags is what a client does that comes back to a large mailbox.
@@ -68,6 +70,58 @@ func TestFewWrites(t *testing.T) {
 	}
 }
 
+// TestLargeMessagesAreStreamed counts what is allocated on both sides while a
+// message goes through.
+func TestLargeMessagesAreStreamed(t *testing.T) {
+	h := newHouse(t, nil)
+	const size = 20 << 20
+	h.deposit("alice", "INBOX", "", "\r\n"+strings.Repeat("x", size-2), spool.Flags{}, true)
+	conn := h.dial()
+	r := bufio.NewReaderSize(conn, 64<<10)
+	fmt.Fprint(conn, "a LOGIN alice secret\r\nb SELECT INBOX\r\n")
+	readTo(t, r, "b ")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	fmt.Fprint(conn, "c FETCH 1 BODY.PEEK[]\r\n")
+	readTo(t, r, "* 1 FETCH")
+	if n, err := io.CopyN(io.Discard, r, size); err != nil {
+		t.Fatalf("%d octets, %v", n, err)
+	}
+	readTo(t, r, "c OK")
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > size/4 {
+		t.Errorf("%d octets were allocated for a message of %d", got, size)
+	}
+}
+
+// TestDamageInTheMiddleCutsTheConnection: the client must not take what comes
+// next for the rest of the message.
+func TestDamageInTheMiddleCutsTheConnection(t *testing.T) {
+	h := newHouse(t, nil)
+	h.deposit("alice", "INBOX", "", "\r\n"+strings.Repeat("x", 1<<20), spool.Flags{}, true)
+	conn := h.dial()
+	r := bufio.NewReader(conn)
+	fmt.Fprint(conn, "a LOGIN alice secret\r\nb SELECT INBOX\r\n")
+	readTo(t, r, "b ")
+	reads := 0
+	h.store.Hook(func(op spooltest.Op) error {
+		if op == spooltest.OpRead {
+			if reads++; reads > 3 {
+				return spool.ErrCorrupt
+			}
+		}
+		return nil
+	})
+	fmt.Fprint(conn, "c FETCH 1 BODY.PEEK[]\r\nd NOOP\r\n")
+	rest, _ := io.ReadAll(r)
+	if len(rest) > 1<<20 || bytes.Contains(rest, []byte("c NO")) || bytes.Contains(rest, []byte("d OK")) {
+		t.Errorf("the connection goes on after %d octets", len(rest))
+	}
+	if !strings.Contains(h.log.String(), "damaged") {
+		t.Error("the damage was not logged")
+	}
+}
+
 type countingConn struct {
 	net.Conn
 	reads int
@@ -77,44 +131,3 @@ func (c *countingConn) Read(p []byte) (int, error) {
 	c.reads++
 	return c.Conn.Read(p)
 }
-
-// TestImaplib has Python's client collect a message.
-func TestImaplib(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3")
-	}
-	h := newHouse(t, nil)
-	_, port, _ := net.SplitHostPort(h.addr)
-	cmd := exec.Command(python, "-", port)
-	cmd.Stdin = strings.NewReader(imaplibScript)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil || out.String() != "well\n" {
-		t.Errorf("%v: %s", err, out.String())
-	}
-}
-
-const imaplibScript = `
-import imaplib, ssl, sys, time
-context = ssl._create_unverified_context()
-m = imaplib.IMAP4_SSL("127.0.0.1", int(sys.argv[1]), ssl_context=context)
-m.login("alice", "secret")
-message = b"From: bob@example.org\r\nSubject: hello\r\n\r\n" + b"text\r\n" * 20000
-def ok(answer):
-    assert answer[0] == "OK", answer
-    return answer[1]
-ok(m.append("INBOX", "(\\Flagged)", imaplib.Time2Internaldate(time.time()), message))
-assert ok(m.select("INBOX")) == [b"1"]
-assert ok(m.search(None, "FLAGGED", "SUBJECT", "hello")) == [b"1"]
-assert ok(m.fetch("1", "(BODY[])"))[0][1] == message
-assert b"Seen" in ok(m.fetch("1", "(FLAGS)"))[0]
-ok(m.create('"a folder"'))
-ok(m.copy("1", '"a folder"'))
-assert ok(m.status('"a folder"', "(MESSAGES)"))[0].endswith(b"(MESSAGES 1)")
-ok(m.store("1", "+FLAGS", "\\Deleted"))
-assert ok(m.expunge()) == [b"1"]
-ok(m.close())
-m.logout()
-print("well")
-`

@@ -152,11 +152,17 @@ func (c *call) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// table prints aligned columns.
-type table struct{ w *tabwriter.Writer }
+// table prints aligned columns, a block of rows at a time.
+type table struct {
+	w    *tabwriter.Writer
+	rows int
+}
+
+// block bounds what is held back to be aligned.
+const block = 1000
 
 func newTable(w io.Writer, head ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	t.row(head...)
 	return t
 }
@@ -169,6 +175,9 @@ func (t *table) row(cells ...string) {
 		}
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	if t.rows++; t.rows%block == 0 {
+		_ = t.w.Flush() // end tells of an output that is broken
+	}
 }
 
 func (t *table) end() error { return t.w.Flush() }

@@ -106,12 +106,8 @@ func (c *call) queueTable(ctx context.Context, client *control.Client, f control
 		if t == nil {
 			t = newTable(c.out, "ID", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENTS", "NEXT TRY", "LAST STATUS")
 		}
-		last := ""
-		if s := task.Last(); s != nil {
-			last = s.String()
-		}
 		t.row(task.ID.String(), task.State.String(), span(now.Sub(task.Queued)), octets(task.Size),
-			sender(task.From), recipients(task.Recipients), nextTry(task, now), last)
+			sender(task.From), recipients(task.Recipients), nextTry(task, now), task.Last().String())
 	}
 	if t == nil {
 		text := "The queue is empty."

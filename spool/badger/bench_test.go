@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"restante/spool"
 )
 
@@ -123,5 +121,3 @@ func (c *ceiling) loop() {
 		}
 	}
 }
-
-func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

@@ -123,7 +123,9 @@ again:
 func (e *Engine) finish(t *tx, ops []*op, failed map[*op]error) {
 	var err error
 	if t.entries > 0 {
-		err = t.commit()
+		if err = t.commit(); err == nil {
+			err = e.wal.sync()
+		}
 	} else {
 		t.discard()
 	}

@@ -55,6 +55,7 @@ type Options struct {
 type Engine struct {
 	opt          Options
 	db           *badgerdb.DB
+	wal          *walSync // the committer's
 	ids          mail.IDs
 	maxBatchSize int64
 
@@ -110,6 +111,9 @@ func Open(opt Options) (*Engine, error) {
 		closing:      make(chan struct{}),
 		stopped:      make(chan struct{}),
 	}
+	if e.wal, err = openWAL(opt.Dir); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	e.queue.init()
 	e.watch.init()
 	e.sweeper.init()
@@ -123,7 +127,7 @@ func Open(opt Options) (*Engine, error) {
 
 func badgerOptions(opt Options) badgerdb.Options {
 	return badgerdb.DefaultOptions(opt.Dir).
-		WithSyncWrites(true).
+		WithSyncWrites(false).      // walSync does that, and better
 		WithDetectConflicts(false). // one writer
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(3).
@@ -190,6 +194,7 @@ func (e *Engine) Close() error {
 	for b := range e.bodies { // nobody adds or takes away any more
 		b.t.discard()
 	}
+	e.wal.close()
 	if err := e.db.Close(); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
@@ -253,9 +258,10 @@ func (e *Engine) room() error {
 		if err := unix.Statfs(e.opt.Dir, &st); err != nil {
 			return fmt.Errorf("%w: statfs: %w", spool.ErrFull, err)
 		}
-		low := int64(st.Bavail)*st.Bsize < e.opt.MinFree
+		octets := int64(st.Bavail) * int64(st.Bsize)
+		low := octets < e.opt.MinFree
 		if low != f.low {
-			e.opt.Logger.Warn("free space", "dir", e.opt.Dir, "low", low, "octets", int64(st.Bavail)*st.Bsize)
+			e.opt.Logger.Warn("free space", "dir", e.opt.Dir, "low", low, "octets", octets)
 		}
 		f.at, f.low, f.once = now, low, true
 	}

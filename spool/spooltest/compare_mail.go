@@ -156,7 +156,8 @@ func (w *world) sameBody(id mail.ID) error {
 }
 
 func (w *world) someFlags() spool.Flags {
-	f := spool.Flags{System: spool.SystemFlags(w.rng.IntN(32)) & spool.SystemFlags(w.rng.IntN(32))}
+	some, fewer := w.rng.IntN(32), w.rng.IntN(32)
+	f := spool.Flags{System: spool.SystemFlags(some & fewer)}
 	for w.often(35) {
 		f.Keywords = append(f.Keywords, pick(w, []string{"alpha", "Alpha", "beta", "BETA", "$Junk", "$junk"}))
 	}

@@ -72,7 +72,7 @@ func TestPermanentRefusal(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 nobody of that name"}})
 	d := newDaemon(t, away(hop), quick(""))
-	if _, err := d.submission(alice).mail([]byte(letter(t, "refused")), alice, "nobody@example.net"); err != nil {
+	if _, err := d.submission(alice).mail([]byte(letter("refused")), alice, "nobody@example.net"); err != nil {
 		t.Fatal(err)
 	}
 	r := parseReport(t, d.inbox(alice, 1)[0].body)
@@ -89,7 +89,7 @@ func TestOneOfTwoRecipientsFails(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, To: "bad@example.net", Code: 550, Text: "5.1.1 unknown"}})
 	d := newDaemon(t, away(hop), quick(""))
-	message := letter(t, "two")
+	message := letter("two")
 	d.send(message, alice, "bad@example.net", "good@example.net")
 	m := reaches(t, hop, 1)[0]
 	if len(m.To) != 1 || m.To[0] != "good@example.net" {
@@ -110,7 +110,7 @@ func TestExpiry(t *testing.T) {
 	hop.Always(later)
 	d := newDaemon(t, away(hop), quick(`warn_after = "0s"
 expire_after = "2s"`))
-	d.send(letter(t, "expires"), alice, "carol@example.net")
+	d.send(letter("expires"), alice, "carol@example.net")
 	r := parseReport(t, d.inbox(alice, 1)[0].body)
 	r.says(t, "carol@example.net", "Action: failed", "come again later")
 	d.emptied()
@@ -124,7 +124,7 @@ func TestDelayWarning(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(later)
 	d := newDaemon(t, away(hop), quick(`warn_after = "1s"`))
-	d.send(letter(t, "late"), alice, "carol@example.net")
+	d.send(letter("late"), alice, "carol@example.net")
 	r := parseReport(t, d.inbox(alice, 1)[0].body)
 	r.says(t, "carol@example.net", "Action: delayed", "Will-Retry-Until:")
 	hop.Always(nil)
@@ -139,7 +139,7 @@ func TestNullSender(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 unknown"}})
 	d := newDaemon(t, away(hop), quick(""))
-	d.send(letter(t, "null sender"), "", "carol@example.net")
+	d.send(letter("null sender"), "", "carol@example.net")
 	d.one("dead")
 	d.inbox(alice, 0)
 }
@@ -150,7 +150,7 @@ func TestBounceThatCannotBeDelivered(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 unknown"}})
 	d := newDaemon(t, away(hop), quick(""))
-	d.send(letter(t, "double"), "gone@example.com", "nobody@example.net")
+	d.send(letter("double"), "gone@example.com", "nobody@example.net")
 	dead := d.one("dead")
 	if dead.From != "" || len(dead.Recipients) != 1 || dead.Recipients[0].To != "gone@example.com" {
 		t.Errorf("the dead task is %+v", dead)

@@ -91,7 +91,7 @@ func TestCurl(t *testing.T) {
 	needs(t, "curl")
 	t.Parallel()
 	d := newDaemon(t)
-	message := letter(t, "curl")
+	message := letter("curl")
 	curl := func(stdin string, args ...string) string {
 		t.Helper()
 		argv := []string{"curl", "--silent", "--show-error", "--max-time", "30", "--cacert", "$CA"}
@@ -129,10 +129,10 @@ account implicit
 port $submissions
 tls_starttls off
 `))
-	message := strings.ReplaceAll(letter(t, "msmtp"), "\r\n", "\n")
+	message := strings.ReplaceAll(letter("msmtp"), "\r\n", "\n")
 	for i, account := range []string{"starttls", "implicit"} {
 		d.try(message, "msmtp", "--file="+rc, "--account="+account, bob)
-		sameButTrace(t, d.inbox(bob, i+1)[i].body, []byte(letter(t, "msmtp")), local...)
+		sameButTrace(t, d.inbox(bob, i+1)[i].body, []byte(letter("msmtp")), local...)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestMbsync(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 5 {
-		d.send(letter(t, fmt.Sprint("mbsync ", i)), alice, bob)
+		d.send(letter(fmt.Sprint("mbsync ", i)), alice, bob)
 	}
 	rc := d.write("mbsyncrc", d.expand(`IMAPStore server
 Host localhost

@@ -14,7 +14,7 @@ import (
 func TestSubmitAndCollect(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
-	message := []byte(letter(t, "submit"))
+	message := []byte(letter("submit"))
 
 	starttls := d.submission(alice)
 	implicit, err := dialSMTP(d.addr("submissions"), d.cert.client)
@@ -77,7 +77,7 @@ func TestRelay(t *testing.T) {
 		standin.Script{{At: standin.Body, Wait: died, Drop: true}},
 	)
 	d := newDaemon(t, away(hop), quick(""))
-	message := []byte(letter(t, "relay"))
+	message := []byte(letter("relay"))
 	if _, err := d.submission(alice).mail(message, alice, "carol@example.net"); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestRestartWithMailQueued(t *testing.T) {
 			hop := nextHop(t, standin.Options{})
 			hop.Always(later)
 			d := newDaemon(t, away(hop), quick(""))
-			message := letter(t, "restart")
+			message := letter("restart")
 			d.send(message, alice, "carol@example.net", bob)
 			d.one("queued")
 			end(d)
@@ -131,7 +131,7 @@ password_file = "smarthost"`, 1)
 	d := prepare(t, route, quick(""))
 	d.write("smarthost", "of the smarthost\n")
 	d.start()
-	d.send(letter(t, "smarthost"), alice, "carol@example.net")
+	d.send(letter("smarthost"), alice, "carol@example.net")
 	if m := reaches(t, hop, 1)[0]; !m.TLS || m.Account != "restante" || m.Helo != "mx.example.org" {
 		t.Errorf("the session had TLS %v, account %q, EHLO %q", m.TLS, m.Account, m.Helo)
 	}
@@ -148,7 +148,7 @@ func TestMX(t *testing.T) {
 	}
 	t.Cleanup(func() { names.Close() })
 	d := newDaemon(t, quick(""), "[dns]\nresolver = \""+names.Addr()+"\"")
-	d.send(letter(t, "no such domain"), alice, "carol@missing.example", "carol@null.example")
+	d.send(letter("no such domain"), alice, "carol@missing.example", "carol@null.example")
 	var text []byte
 	for _, m := range d.inbox(alice, 2) {
 		text = append(text, m.body...)

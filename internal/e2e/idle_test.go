@@ -60,13 +60,13 @@ func TestIdle(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
 	watchers := []*watcher{watch(d, bob), watch(d, bob)}
-	d.send(letter(t, "first"), alice, bob)
+	d.send(letter("first"), alice, bob)
 	for _, w := range watchers {
 		if n := hears(t, "the first message", w.exists); n != 1 {
 			t.Errorf("%d messages, want 1", n)
 		}
 	}
-	d.send(letter(t, "second"), alice, bob)
+	d.send(letter("second"), alice, bob)
 	for _, w := range watchers {
 		if n := hears(t, "the second message", w.exists); n != 2 {
 			t.Errorf("%d messages, want 2", n)
@@ -100,6 +100,6 @@ func TestIdle(t *testing.T) {
 		}
 	}
 	if left := d.inbox(bob, 1); len(left) == 1 {
-		sameButTrace(t, left[0].body, []byte(letter(t, "second")), local...)
+		sameButTrace(t, left[0].body, []byte(letter("second")), local...)
 	}
 }

@@ -59,6 +59,18 @@ func (d *daemon) fetch(user string) []stored {
 	return fetch(d.t, c)
 }
 
+// validity is the UIDVALIDITY of INBOX.
+func (d *daemon) validity(user string) uint32 {
+	d.t.Helper()
+	c := d.imap(user, password, nil)
+	defer c.Close()
+	s, err := c.Status("INBOX", &imap.StatusOptions{UIDValidity: true}).Wait()
+	if err != nil {
+		d.t.Fatalf("STATUS: %v", err)
+	}
+	return s.UIDValidity
+}
+
 // fetch reads all of the selected mailbox.
 func fetch(t testing.TB, c *imapclient.Client) []stored {
 	t.Helper()

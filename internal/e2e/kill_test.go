@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"restante/internal/standin"
 )
 
@@ -78,6 +80,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	hop := nextHop(t, standin.Options{})
 	d := newDaemon(t, away(hop), quick(""))
+	validity := d.validity(bob)
 	book := &ledger{tried: make(map[int]bool), grew: make(chan struct{}, 1)}
 
 	// The clients learn of each daemon through a channel: its ports are new.
@@ -116,6 +119,9 @@ func TestKill(t *testing.T) {
 	clients.Wait()
 	d.emptied()
 	d.restart() // in order, to see that the spool is sound
+	if now := d.validity(bob); now != validity {
+		t.Errorf("UIDVALIDITY was %d and is %d", validity, now)
+	}
 	judge(t, d, hop, book)
 }
 
@@ -158,9 +164,13 @@ func sendNumbers(ctx context.Context, addr string, book *ledger) {
 // judge compares the book with the mailbox and with the next hop.
 func judge(t *testing.T, d *daemon, hop *standin.Server, book *ledger) {
 	t.Helper()
-	deposited := make(map[int]int)
+	deposited, last := make(map[int]int), imap.UID(0)
 	for _, m := range d.fetch(bob) {
 		n := number(m.body)
+		if m.uid <= last {
+			t.Errorf("UID %d comes after UID %d", m.uid, last)
+		}
+		last = m.uid
 		deposited[n]++
 		sameButTrace(t, m.body, numbered(n), local...)
 	}

@@ -58,9 +58,11 @@ func binary(t testing.TB) string {
 // eventually waits until ok is true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+	end, pause := time.Now().Add(patience), 5*time.Millisecond
+	for ; !ok(); pause = min(2*pause, 200*time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still not after %v: %s", patience, what)
 		}
+		time.Sleep(pause)
 	}
 }

@@ -40,7 +40,7 @@ func TestNoOpenRelay(t *testing.T) {
 	if err := c.expect(250, "RCPT TO:<%s>", bob); err != nil {
 		t.Errorf("mail for a local address: %v", err)
 	}
-	if r, err := c.data([]byte(letter(t, "local"))); err != nil || r.code != 250 {
+	if r, err := c.data([]byte(letter("local"))); err != nil || r.code != 250 {
 		t.Errorf("DATA: %v %v", r, err)
 	}
 	d.inbox(bob, 1)
@@ -79,7 +79,7 @@ func TestSubmissionPolicy(t *testing.T) {
 	refused(250, "MAIL FROM:<%s>", alice)
 	refused(550, "RCPT TO:<nobody@example.org>")
 	refused(250, "RCPT TO:<%s>", bob)
-	forged := strings.Replace(letter(t, "forged"), "<alice@", "<bob@", 1)
+	forged := strings.Replace(letter("forged"), "<alice@", "<bob@", 1)
 	if r, err := c.data([]byte(forged)); err != nil || r.code != 550 {
 		t.Errorf("a From field of somebody else: %s %v", r, err)
 	}
@@ -94,7 +94,7 @@ func TestAliases(t *testing.T) {
 "team@example.org" = ["alice@example.org", "bob@example.org", "carol@example.net"]
 "postmaster" = ["bob@example.org"] # as it is written without a domain
 `)
-	message := letter(t, "alias")
+	message := letter("alias")
 	d.send(message, "x@example.com", "team@example.org", alice)
 	for _, user := range []string{alice, bob} {
 		sameButTrace(t, d.inbox(user, 1)[0].body, []byte(message), local...)

@@ -1,68 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
 	"restante/internal/standin"
 )
-
-// away sends everything that is not local to a stand-in.
-func away(s *standin.Server) string {
-	return fmt.Sprintf(`
-[[route]]
-name = "away"
-domains = ["*"]
-next_hop = ["%s"]
-tls = "none"
-`, s.Addr())
-}
-
-// quick is a schedule for the impatient, with more keys of [queue].
-func quick(more string) string {
-	return `
-[queue]
-retry_min = "1s"
-retry_max = "1s"
-retry_jitter = 0
-` + more
-}
-
-// slow is a schedule by which nothing is tried again during a test.
-const slow = `
-[queue]
-retry_min = "1h"
-`
-
-// nextHop starts a stand-in for the length of the test.
-func nextHop(t testing.TB, opt standin.Options) *standin.Server {
-	t.Helper()
-	s, err := standin.NewServer(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
-// reaches waits until the stand-in has n messages and returns them. More than
-// n are an error.
-func reaches(t testing.TB, s *standin.Server, n int) []standin.Message {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	got, err := s.Wait(ctx, n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != n {
-		t.Fatalf("%d messages reached the next hop, want %d", len(got), n)
-	}
-	return got
-}
 
 // task is one of queue list --json.
 type task struct {
@@ -117,15 +61,12 @@ func (d *daemon) one(state string) task {
 	})[0]
 }
 
-// later is the answer of a next hop that is not ready for the message.
-var later = standin.Script{{At: standin.Rcpt, Code: 451, Text: "4.7.1 come again later"}}
-
 func TestHoldAndRelease(t *testing.T) {
 	t.Parallel()
 	hop := nextHop(t, standin.Options{})
 	hop.Always(later)
 	d := newDaemon(t, away(hop), quick(""))
-	d.send(letter(t, "hold"), alice, "carol@example.net")
+	d.send(letter("hold"), alice, "carol@example.net")
 	id := d.one("queued").ID
 
 	eventually(t, "the task can be held", func() bool {
@@ -152,7 +93,7 @@ func TestRetryNow(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Next(later)
 	d := newDaemon(t, away(hop), slow)
-	d.send(letter(t, "retry"), alice, "carol@example.net")
+	d.send(letter("retry"), alice, "carol@example.net")
 	got := d.one("queued")
 	if last := got.Recipients[0].Last; last.Code != 451 || last.Enhanced != "4.7.1" {
 		t.Errorf("the last status is %+v, want 451 4.7.1", last)
@@ -167,7 +108,7 @@ func TestRemove(t *testing.T) {
 	hop := nextHop(t, standin.Options{})
 	hop.Always(later)
 	d := newDaemon(t, away(hop), slow)
-	d.send(letter(t, "remove"), alice, "carol@example.net")
+	d.send(letter("remove"), alice, "carol@example.net")
 	got := d.one("queued")
 	d.must("", "queue", "show", got.Message)
 	d.must("", "queue", "remove", got.ID)

@@ -53,7 +53,7 @@ func TestReload(t *testing.T) {
 	if err := busy.expect(250, "NOOP"); err != nil {
 		t.Errorf("a connection did not outlive the reload: %v", err)
 	}
-	d.send(letter(t, "reload"), alice, "sales@example.org")
+	d.send(letter("reload"), alice, "sales@example.org")
 	d.inbox(bob, 1)
 
 	// What is wrong changes nothing.
@@ -62,7 +62,7 @@ func TestReload(t *testing.T) {
 	eventually(t, "the log tells of the bad configuration", func() bool {
 		return strings.Contains(d.log.String(), "no_such_key")
 	})
-	d.send(letter(t, "still there"), alice, "sales@example.org")
+	d.send(letter("still there"), alice, "sales@example.org")
 	d.inbox(bob, 2)
 	d.stop()
 }

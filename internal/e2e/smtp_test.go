@@ -10,7 +10,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -246,8 +245,7 @@ func (d *daemon) send(message, from string, to ...string) {
 }
 
 // letter is a small message with a subject.
-func letter(t testing.TB, subject string) string {
-	t.Helper()
+func letter(subject string) string {
 	return "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: " + subject +
 		"\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\nMessage-ID: <" + strings.ReplaceAll(subject, " ", ".") +
 		"@example.org>\r\n\r\nHello.\r\n.dot\r\n"

@@ -64,7 +64,7 @@ func TestSecondDaemon(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
 	d.refusesToStart(d.state)
-	d.send(letter(t, "the first goes on"), alice, bob)
+	d.send(letter("the first goes on"), alice, bob)
 	d.inbox(bob, 1)
 	// What a killed daemon leaves behind stops nobody.
 	d.kill()
@@ -88,7 +88,7 @@ func TestBadConfiguration(t *testing.T) {
 func TestShutdownFinishesTransactions(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)
-	message := []byte(letter(t, "in progress"))
+	message := []byte(letter("in progress"))
 	c, idle := d.smtp(), d.smtp()
 	if err := c.envelope(alice, bob); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func TestUsersOnline(t *testing.T) {
 	if !d.mayLogIn(dave, password) {
 		t.Error("the new account cannot log in")
 	}
-	d.send(letter(t, "for dave"), alice, dave)
+	d.send(letter("for dave"), alice, dave)
 	d.inbox(dave, 1)
 
 	d.must("another long password\n", "user", "passwd", dave, "--password-stdin")
@@ -83,7 +83,7 @@ func TestUsersOffline(t *testing.T) {
 		t.Errorf("the accounts are %s", got)
 	}
 	d.start()
-	d.send(letter(t, "for dave"), alice, dave)
+	d.send(letter("for dave"), alice, dave)
 	d.inbox(dave, 1)
 	d.stop()
 	d.must("another long password\n", "user", "passwd", dave, "--password-stdin")

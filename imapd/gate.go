@@ -14,15 +14,16 @@ const (
 	maxPenalties     = 10000
 )
 
-// gate counts connections and failed logins by address.
+// gate counts connections and failed logins by address, and sessions by account.
 type gate struct {
-	max, maxPerAddress int
-	delay              time.Duration
-	now                func() time.Time
+	max, maxPerAddress, maxPerAccount int
+	delay                             time.Duration
+	now                               func() time.Time
 
 	mu        sync.Mutex
 	total     int
 	open      map[netip.Prefix]int
+	sessions  map[string]int
 	penalties map[netip.Prefix]penalty
 }
 
@@ -35,9 +36,11 @@ func newGate(opt Options) *gate {
 	return &gate{
 		max:           opt.MaxConnections,
 		maxPerAddress: opt.MaxPerAddress,
+		maxPerAccount: opt.MaxPerAccount,
 		delay:         opt.LoginDelay,
 		now:           opt.Now,
 		open:          make(map[netip.Prefix]int),
+		sessions:      make(map[string]int),
 		penalties:     make(map[netip.Prefix]penalty),
 	}
 }
@@ -76,6 +79,25 @@ func (g *gate) leave(a netip.Addr) {
 	g.total--
 	if g.open[o]--; g.open[o] == 0 {
 		delete(g.open, o)
+	}
+}
+
+// login tells whether another session of an account may begin, and counts it.
+func (g *gate) login(account string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.sessions[account] >= g.maxPerAccount {
+		return false
+	}
+	g.sessions[account]++
+	return true
+}
+
+func (g *gate) logout(account string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.sessions[account]--; g.sessions[account] <= 0 {
+		delete(g.sessions, account)
 	}
 }
 

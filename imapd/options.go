@@ -38,6 +38,9 @@ type Options struct {
 	// MaxConnections bounds the connections of the server, MaxPerAddress those
 	// of one address (of one /64 with IPv6): 2000 and 100 if 0.
 	MaxConnections, MaxPerAddress int
+	// MaxPerAccount bounds the sessions that are logged in to one account: 50
+	// if 0.
+	MaxPerAccount int
 	// IdleTimeout is how long a client may be silent: 35 minutes if 0. It
 	// should not be less than 30 (RFC 9051 section 5.4).
 	IdleTimeout time.Duration
@@ -65,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxPerAddress <= 0 {
 		o.MaxPerAddress = 100
+	}
+	if o.MaxPerAccount <= 0 {
+		o.MaxPerAccount = 50
 	}
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = 35 * time.Minute

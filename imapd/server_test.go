@@ -235,6 +235,34 @@ func TestLimitsOfConnections(t *testing.T) {
 	}
 }
 
+func TestLimitOfSessionsOfAnAccount(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.ImplicitTLS, o.MaxPerAccount = true, 1 })
+	login := func() (*imapclient.Client, error) {
+		c := imapclient.New(h.dial(), &imapclient.Options{TLSConfig: clientTLS()})
+		t.Cleanup(func() { c.Close() })
+		return c, c.Login("alice", "secret").Wait()
+	}
+	first, err := login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reply *imap.Error
+	if _, err := login(); !errors.As(err, &reply) || reply.Code != imap.ResponseCodeLimit {
+		t.Fatalf("second session: %v, want NO [LIMIT]", err)
+	}
+	if err := first.Logout().Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err := login(); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a session that has ended still counts")
+		}
+	}
+}
+
 func TestGate(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	g := newGate(Options{MaxConnections: 3, MaxPerAddress: 2, LoginDelay: time.Second, Now: func() time.Time { return now }})

@@ -68,6 +68,9 @@ func (s *session) Close() error {
 	s.box = nil
 	s.mu.Unlock()
 	s.idling.Wait()
+	if s.account != "" {
+		s.srv.gate.logout(s.account)
+	}
 	return nil
 }
 
@@ -84,7 +87,12 @@ func (s *session) Login(user, password string) error {
 		s.log.Error("login could not be checked", "user", user, "err", err)
 		return no(imap.ResponseCodeUnavailable, "Logins cannot be checked at the moment")
 	}
+	if !s.srv.gate.login(account) {
+		s.log.Warn("too many sessions of one account", "user", user)
+		return no(imap.ResponseCodeLimit, "Too many sessions of this account")
+	}
 	if err := s.provision(account); err != nil {
+		s.srv.gate.logout(account)
 		return s.failure("login", err)
 	}
 	s.account = account
@@ -113,6 +121,7 @@ func (s *session) Unauthenticate() error {
 	s.box = nil
 	s.mu.Unlock()
 	s.log.Info("logged out")
+	s.srv.gate.logout(s.account)
 	s.account, s.log = "", s.link.client.log
 	s.link.SetAuthenticated(false)
 	return nil

@@ -74,7 +74,7 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool, Auth: d.accounts,
 		TLS: d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
-		IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
+		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
 	return serverRoom(name, e, cfg.IMAP, func() server { return imapd.New(opt) })
 }

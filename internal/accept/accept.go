@@ -24,7 +24,7 @@ type Directory interface {
 	// IsLocal tells whether mail for the domain is delivered here.
 	IsLocal(domain string) bool
 	// Resolve follows aliases and the catch-all of a local address to its end.
-	// It fails with mail.ErrNoSuchUser. A bare postmaster (no domain) is local.
+	// It fails with mail.ErrNoSuchUser; its errors name the address. A bare postmaster (no domain) is local.
 	Resolve(to mail.Address) (Targets, error)
 }
 
@@ -121,7 +121,7 @@ func (a *Acceptor) plan(msg *spool.Message, rcpts []mail.Recipient) error {
 		}
 		t, err := a.opt.Directory.Resolve(r.To)
 		if err != nil {
-			return fmt.Errorf("recipient <%s>: %w", r.To, err)
+			return err
 		}
 		for _, account := range t.Accounts {
 			if !accounts[account] {

@@ -6,8 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketMode lets the group in: the kernel tells who they are.
-const socketMode = 0o660
+// socketMode lets everybody in whom the directory lets: cron jobs of any user
+// hand over their mail here. The kernel tells who they are, and only root and
+// our own user may do more.
+const socketMode = 0o666
 
 // peerUID asks the kernel who is at the other end (SO_PEERCRED).
 func peerUID(c *net.UnixConn) (uid int, ok bool) {

@@ -139,10 +139,15 @@ func testTimersDuringBackoff(c *contract) {
 	c.lease(plain, warned)
 }
 
+// testTimersWithoutAllow shows that a warning, which needs no connection, is not
+// subject to Allow.
 func testTimersWithoutAllow(c *contract) {
 	id := c.timed(time.Hour, time.Minute, 0)
 	c.clock.Advance(time.Minute)
-	leases, _ := c.claimWith(spool.Claim{Max: 10, Lifetime: lifetime, Allow: func(spool.DestinationInfo) int { return 0 }})
+	leases, _ := c.claimWith(spool.Claim{Max: 10, Lifetime: lifetime, Allow: func(d spool.DestinationInfo) int {
+		c.Errorf("Allow is asked for %+v, where no attempt is due", d)
+		return 0
+	}})
 	if len(leases) != 1 || leases[0].Cause != spool.CauseWarn {
 		c.Fatalf("no attempt allowed: leased %v, want the warning all the same", leasedIDs(leases))
 	}

@@ -133,7 +133,8 @@ func (m *Memory) conclude(t *memoryTask, s spool.Settlement) {
 	}
 }
 
-// task finds a task for an administrator's verb.
+// task finds a task for an administrator's verb. Whatever that does to it, a
+// timer that was put off is put off no more: somebody looks at the task now.
 func (m *Memory) task(op Op, id spool.TaskID) (*memoryTask, error) {
 	t, ok := m.tasks[id]
 	if !ok {

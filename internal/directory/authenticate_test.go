@@ -293,6 +293,7 @@ func TestCheckHash(t *testing.T) {
 func FuzzCheckHash(f *testing.F) {
 	f.Add(cheapHash(f))
 	f.Add("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+	f.Add("$argon2id$v=19$m=8,t=1,p=1$00000000000$0000000000000000000\r0000")
 	f.Fuzz(func(t *testing.T, s string) {
 		h, err := parsePHC(s)
 		if err == nil && h.String() != s {

@@ -100,6 +100,9 @@ func parsePHC(s string) (phc, error) {
 	bad := func(why string) (phc, error) {
 		return phc{}, fmt.Errorf("password hash: %s; it must look like $argon2id$v=19$m=19456,t=2,p=1$salt$hash", why)
 	}
+	if strings.ContainsAny(s, "\r\n") {
+		return bad("line break in it") // base64 would pass it over
+	}
 	parts := strings.Split(s, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
 		return bad("not argon2id in PHC form")

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/internal/logbuffer"
 	"restante/internal/mail"
 	"restante/internal/structure"
 	"restante/spool"
@@ -75,32 +76,14 @@ type house struct {
 	srv   *Server
 	auth  *accounts
 	addr  string
-	log   *logBuffer
-}
-
-// logBuffer keeps what is logged, for a test that fails.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log   *logbuffer.Buffer
 }
 
 // newHouse starts a server that is stopped with the test. change may alter its
 // options.
 func newHouse(t testing.TB, change func(*Options)) *house {
 	t.Helper()
-	h := &house{t: t, store: spooltest.NewMemory(spooltest.MemoryOptions{}), auth: &accounts{}, log: &logBuffer{}}
+	h := &house{t: t, store: spooltest.NewMemory(spooltest.MemoryOptions{}), auth: &accounts{}, log: &logbuffer.Buffer{}}
 	config, _ := certificate()
 	opt := Options{
 		Mailboxes: h.store, Bodies: h.store, Intake: h.store,

@@ -86,17 +86,7 @@ func (l *listing) names() []string {
 			list = append(list, name)
 		}
 	}
-	slices.SortFunc(list, func(a, b string) int {
-		switch {
-		case a == b:
-			return 0
-		case a == spool.Inbox:
-			return -1
-		case b == spool.Inbox:
-			return 1
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(list, spool.CompareNames)
 	return list
 }
 

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"restante/internal/accept"
+	"restante/internal/logbuffer"
 	"restante/internal/mail"
 	"restante/spool"
 	"restante/spool/spooltest"
@@ -75,7 +76,7 @@ type house struct {
 	t      *testing.T
 	srv    *Server
 	spool  *spooltest.Memory
-	log    *logBuffer
+	log    *logbuffer.Buffer
 	addr   net.Addr
 	served chan error
 }
@@ -122,7 +123,7 @@ func testOptions(intake spool.Intake) Options {
 // nothing may be left in the making.
 func open(t *testing.T, change func(*Options)) *house {
 	t.Helper()
-	h := &house{t: t, spool: spooltest.NewMemory(spooltest.MemoryOptions{}), log: &logBuffer{}, served: make(chan error, 1)}
+	h := &house{t: t, spool: spooltest.NewMemory(spooltest.MemoryOptions{}), log: &logbuffer.Buffer{}, served: make(chan error, 1)}
 	opt := testOptions(h.spool)
 	opt.Logger = slog.New(slog.NewTextHandler(h.log, nil))
 	if change != nil {
@@ -229,22 +230,4 @@ func (h *house) messages() []string {
 		list = append(list, h.body(id))
 	}
 	return list
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/internal/logbuffer"
 	"restante/spool/spooltest"
 )
 
@@ -47,7 +48,7 @@ type pipeHouse struct {
 	t      *testing.T
 	srv    *Server
 	spool  *spooltest.Memory
-	log    *logBuffer
+	log    *logbuffer.Buffer
 	listen *pipeListener
 	served chan error
 }
@@ -56,7 +57,7 @@ func openPipe(t *testing.T, change func(*Options)) *pipeHouse {
 	t.Helper()
 	h := &pipeHouse{
 		t: t, spool: spooltest.NewMemory(spooltest.MemoryOptions{}),
-		log: &logBuffer{}, listen: newPipeListener(), served: make(chan error, 1),
+		log: &logbuffer.Buffer{}, listen: newPipeListener(), served: make(chan error, 1),
 	}
 	opt := testOptions(h.spool)
 	opt.Logger = slog.New(slog.NewTextHandler(h.log, nil))

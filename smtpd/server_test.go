@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"restante/internal/logbuffer"
 	"restante/spool"
 	"restante/spool/spooltest"
 )
@@ -379,7 +380,7 @@ func FuzzServer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string, insecure bool) {
 		memory := spooltest.NewMemory(spooltest.MemoryOptions{})
-		log := &logBuffer{}
+		log := &logbuffer.Buffer{}
 		opt := testOptions(memory)
 		opt.Logger = slog.New(slog.NewTextHandler(log, nil))
 		opt.Limits = Limits{MaxSize: 1000, AuthDelay: time.Nanosecond}

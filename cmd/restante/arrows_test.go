@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/internal/logbuffer"
 )
 
 const (
@@ -94,7 +96,7 @@ type listed struct {
 
 func TestArrows(t *testing.T) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "restante/...")
-	cmd.Stderr = &output{}
+	cmd.Stderr = &logbuffer.Buffer{}
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, cmd.Stderr)

@@ -1,17 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"restante/internal/logbuffer"
 )
 
 // process is a daemon in a folder of its own, which is its home.
@@ -19,27 +19,10 @@ type process struct {
 	t           *testing.T
 	dir         string
 	cmd         *exec.Cmd
-	out, err    output
+	out, err    logbuffer.Buffer
 	ended       chan struct{}
 	notified    chan string // what the service manager was told
 	environment []string
-}
-
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 func newProcess(t *testing.T) *process {
@@ -122,7 +105,7 @@ func (p *process) start(names string, sockets []*os.File, args ...string) {
 }
 
 // waitFor waits until something is in an output, which comes by a pipe.
-func (p *process) waitFor(o *output, what string) {
+func (p *process) waitFor(o *logbuffer.Buffer, what string) {
 	p.t.Helper()
 	for end := time.Now().Add(time.Minute); !strings.Contains(o.String(), what); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {

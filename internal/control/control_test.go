@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,12 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"restante/internal/accept"
 	"restante/internal/directory"
+	"restante/internal/logbuffer"
 	"restante/internal/mail"
 	"restante/spool"
 	"restante/spool/spooltest"
@@ -29,24 +28,7 @@ type house struct {
 	spool  *spooltest.Memory
 	server *Server
 	client *Client
-	log    *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log    *logbuffer.Buffer
 }
 
 func newHouse(t *testing.T) *house {
@@ -57,7 +39,7 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := &house{spool: spooltest.NewMemory(spooltest.MemoryOptions{}), log: &syncBuffer{}}
+	h := &house{spool: spooltest.NewMemory(spooltest.MemoryOptions{}), log: &logbuffer.Buffer{}}
 	logger := slog.New(slog.NewTextHandler(h.log, nil))
 	dirs, err := directory.Open(directory.Options{
 		Path:    filepath.Join(dir, "accounts.json"),

@@ -1,52 +1,23 @@
 package badger
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"restante/internal/mail"
 	"restante/spool"
 )
 
-// maxName bounds the octets of a mailbox or account name.
-const maxName = 1000
-
 func mailboxOf(key []byte) spool.MailboxID {
 	return spool.MailboxID(binary.BigEndian.Uint64(key[1:]))
 }
 
-// canonicalName gives a first level that is INBOX in any case its one case.
-func canonicalName(name string) string {
-	head, tail, below := strings.Cut(name, spool.Separator)
-	switch {
-	case !strings.EqualFold(head, spool.Inbox):
-		return name
-	case !below:
-		return spool.Inbox
-	}
-	return spool.Inbox + spool.Separator + tail
-}
-
-func checkName(name string) error {
-	bad := len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl)
-	for level := range strings.SplitSeq(name, spool.Separator) {
-		bad = bad || level == ""
-	}
-	if bad {
-		return fmt.Errorf("%w: %.100q", spool.ErrMailboxName, name)
-	}
-	return nil
-}
-
 func checkAccount(account string) error {
-	if account == "" || len(account) > maxName || strings.ContainsRune(account, 0) {
+	if account == "" || len(account) > spool.MaxName || strings.ContainsRune(account, 0) {
 		return fmt.Errorf("spool: malformed account name %.100q", account)
 	}
 	return nil
@@ -79,7 +50,7 @@ func (t *tx) setRow(m *spool.Mailbox) error {
 
 // named loads a mailbox by name.
 func (t *tx) named(account, name string) (spool.Mailbox, error) {
-	id, err := t.mailboxID(account, canonicalName(name))
+	id, err := t.mailboxID(account, spool.CanonicalName(name))
 	if err != nil {
 		return spool.Mailbox{}, err
 	}
@@ -149,17 +120,8 @@ func (e *Engine) ListMailboxes(account string) (list []spool.Mailbox, err error)
 		list, err = t.tree(account, "")
 		return err
 	})
-	slices.SortFunc(list, func(a, b spool.Mailbox) int {
-		return cmp.Or(inboxFirst(a.Name)-inboxFirst(b.Name), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(list, func(a, b spool.Mailbox) int { return spool.CompareNames(a.Name, b.Name) })
 	return list, err
-}
-
-func inboxFirst(name string) int {
-	if name == spool.Inbox {
-		return 0
-	}
-	return 1
 }
 
 // tree returns the mailboxes of an account whose names begin so.
@@ -200,8 +162,8 @@ func (e *Engine) MailboxByID(id spool.MailboxID) (m spool.Mailbox, err error) {
 
 // CreateMailbox implements spool.Mailboxes.
 func (e *Engine) CreateMailbox(account, name string, use spool.Use) (m spool.Mailbox, err error) {
-	name = canonicalName(name)
-	if err := errors.Join(checkAccount(account), checkName(name)); err != nil {
+	name = spool.CanonicalName(name)
+	if err := errors.Join(checkAccount(account), spool.CheckName(name)); err != nil {
 		return m, fmt.Errorf("create: %w", err)
 	}
 	if err := e.enter(); err != nil {
@@ -224,8 +186,8 @@ func (e *Engine) CreateMailbox(account, name string, use spool.Use) (m spool.Mai
 
 // RenameMailbox implements spool.Mailboxes.
 func (e *Engine) RenameMailbox(account, from, to string) error {
-	from, to = canonicalName(from), canonicalName(to)
-	if err := checkName(to); err != nil {
+	from, to = spool.CanonicalName(from), spool.CanonicalName(to)
+	if err := spool.CheckName(to); err != nil {
 		return fmt.Errorf("rename: %w", err)
 	}
 	if err := e.enter(); err != nil {
@@ -280,7 +242,7 @@ func (t *tx) rename(account, from, to string, now time.Time) error {
 	moved := append([]spool.Mailbox{top}, below...)
 	for i := range moved {
 		name := to + strings.TrimPrefix(moved[i].Name, from)
-		if err := checkName(name); err != nil {
+		if err := spool.CheckName(name); err != nil {
 			return err
 		}
 		id, err := t.mailboxID(account, name)
@@ -309,7 +271,7 @@ func (t *tx) rename(account, from, to string, now time.Time) error {
 
 // DeleteMailbox implements spool.Mailboxes.
 func (e *Engine) DeleteMailbox(account, name string) error {
-	name = canonicalName(name)
+	name = spool.CanonicalName(name)
 	if name == spool.Inbox {
 		return fmt.Errorf("delete INBOX: %w", spool.ErrMailboxName)
 	}
@@ -380,8 +342,8 @@ func (e *Engine) DeleteAccount(account string) error {
 
 // Subscribe implements spool.Mailboxes.
 func (e *Engine) Subscribe(account, name string, on bool) error {
-	name = canonicalName(name)
-	if err := errors.Join(checkAccount(account), checkName(name)); err != nil {
+	name = spool.CanonicalName(name)
+	if err := errors.Join(checkAccount(account), spool.CheckName(name)); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	if err := e.enter(); err != nil {
@@ -412,7 +374,7 @@ func (e *Engine) Subscriptions(account string) (names []string, err error) {
 
 // deposit puts a message into a mailbox by name, INBOX being made if missing.
 func (t *tx) deposit(id mail.ID, size int64, d spool.Deposit, now time.Time) (spool.Deposited, error) {
-	name := canonicalName(d.Mailbox)
+	name := spool.CanonicalName(d.Mailbox)
 	if name == "" {
 		name = spool.Inbox
 	}

@@ -162,7 +162,7 @@ func depositName(d spool.Deposit) string {
 	if d.Mailbox == "" {
 		return spool.Inbox
 	}
-	return canonicalName(d.Mailbox)
+	return spool.CanonicalName(d.Mailbox)
 }
 
 func (m *Memory) deposit(msg *memoryMessage, d spool.Deposit) spool.Deposited {

@@ -1,18 +1,12 @@
 package spooltest
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"restante/spool"
 )
-
-// maxName bounds the octets of a mailbox name.
-const maxName = 1000
 
 // mailboxName names a mailbox, or a subscription, of an account.
 type mailboxName struct{ account, name string }
@@ -23,29 +17,6 @@ type memoryMailbox struct {
 	row     spool.Mailbox
 	entries []spool.Entry  // by UID
 	gone    []spool.Change // tombstones, by ModSeq
-}
-
-// canonicalName gives a first level that is INBOX in any case its one case.
-func canonicalName(name string) string {
-	head, tail, below := strings.Cut(name, spool.Separator)
-	if !strings.EqualFold(head, spool.Inbox) {
-		return name
-	}
-	if !below {
-		return spool.Inbox
-	}
-	return spool.Inbox + spool.Separator + tail
-}
-
-func checkName(name string) error {
-	bad := len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl)
-	for level := range strings.SplitSeq(name, spool.Separator) {
-		bad = bad || level == ""
-	}
-	if bad {
-		return fmt.Errorf("%w: %.100q", spool.ErrMailboxName, name)
-	}
-	return nil
 }
 
 // isBelow tells whether name is a level under parent.
@@ -121,21 +92,8 @@ func (m *Memory) ListMailboxes(account string) ([]spool.Mailbox, error) {
 			list = append(list, b.counted())
 		}
 	}
-	slices.SortFunc(list, func(a, b spool.Mailbox) int { return compareNames(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b spool.Mailbox) int { return spool.CompareNames(a.Name, b.Name) })
 	return list, nil
-}
-
-// compareNames orders by octets, INBOX first.
-func compareNames(a, b string) int {
-	switch {
-	case a == b:
-		return 0
-	case a == spool.Inbox:
-		return -1
-	case b == spool.Inbox:
-		return 1
-	}
-	return cmp.Compare(a, b)
 }
 
 // Mailbox implements spool.Mailboxes.
@@ -144,7 +102,7 @@ func (m *Memory) Mailbox(account, name string) (spool.Mailbox, error) {
 		return spool.Mailbox{}, err
 	}
 	defer m.mu.Unlock()
-	b := m.find(account, canonicalName(name))
+	b := m.find(account, spool.CanonicalName(name))
 	if b == nil {
 		return spool.Mailbox{}, fmt.Errorf("mailbox %.100q: %w", name, spool.ErrNoMailbox)
 	}
@@ -178,8 +136,8 @@ func (m *Memory) CreateMailbox(account, name string, use spool.Use) (spool.Mailb
 		return spool.Mailbox{}, err
 	}
 	defer m.mu.Unlock()
-	name = canonicalName(name)
-	if err := checkName(name); err != nil {
+	name = spool.CanonicalName(name)
+	if err := spool.CheckName(name); err != nil {
 		return spool.Mailbox{}, fmt.Errorf("create: %w", err)
 	}
 	if m.find(account, name) != nil {
@@ -194,8 +152,8 @@ func (m *Memory) RenameMailbox(account, from, to string) error {
 		return err
 	}
 	defer m.mu.Unlock()
-	from, to = canonicalName(from), canonicalName(to)
-	if err := checkName(to); err != nil {
+	from, to = spool.CanonicalName(from), spool.CanonicalName(to)
+	if err := spool.CheckName(to); err != nil {
 		return fmt.Errorf("rename: %w", err)
 	}
 	b := m.find(account, from)
@@ -224,7 +182,7 @@ func (m *Memory) renameTree(top *memoryMailbox, to string) error {
 			continue
 		}
 		name := to + strings.TrimPrefix(b.row.Name, from)
-		if err := checkName(name); err != nil {
+		if err := spool.CheckName(name); err != nil {
 			return fmt.Errorf("rename: %w", err)
 		}
 		if m.find(account, name) != nil {
@@ -245,7 +203,7 @@ func (m *Memory) DeleteMailbox(account, name string) error {
 		return err
 	}
 	defer m.mu.Unlock()
-	name = canonicalName(name)
+	name = spool.CanonicalName(name)
 	if name == spool.Inbox {
 		return fmt.Errorf("delete INBOX: %w", spool.ErrMailboxName)
 	}
@@ -283,12 +241,12 @@ func (m *Memory) Subscribe(account, name string, on bool) error {
 		return err
 	}
 	defer m.mu.Unlock()
-	n := mailboxName{account, canonicalName(name)}
+	n := mailboxName{account, spool.CanonicalName(name)}
 	if !on {
 		delete(m.subscriptions, n)
 		return nil
 	}
-	if err := checkName(n.name); err != nil {
+	if err := spool.CheckName(n.name); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	m.subscriptions[n] = true
@@ -307,6 +265,6 @@ func (m *Memory) Subscriptions(account string) ([]string, error) {
 			list = append(list, n.name)
 		}
 	}
-	slices.SortFunc(list, compareNames)
+	slices.SortFunc(list, spool.CompareNames)
 	return list, nil
 }

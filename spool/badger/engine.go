@@ -93,7 +93,7 @@ func Open(opt Options) (*Engine, error) {
 	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("spool: open: %w", err)
 	}
-	db, err := badgerdb.Open(badgerOptions(opt))
+	db, err := openBadger(badgerOptions(opt))
 	if err != nil {
 		if strings.Contains(err.Error(), "Another process is using this Badger database") {
 			return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)

@@ -12,6 +12,9 @@ import (
 	"restante/spool"
 )
 
+// errAsItIs is what a change returns that has nothing to change.
+var errAsItIs = errors.New("as it is")
+
 // change runs one administrator's change of a task, while no runner has it.
 // It returns the task as it was. f says what it becomes; nil ends it.
 func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecord, now time.Time) error) (spool.TaskInfo, error) {
@@ -43,7 +46,10 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 			return t.unref(id.Message, 1, &freed)
 		}
 		r := old
-		if err := f(t, &r, e.opt.Now()); err != nil {
+		if err := f(t, &r, e.opt.Now()); errors.Is(err, errAsItIs) {
+			tasks = append(tasks, old)
+			return nil
+		} else if err != nil {
 			return err
 		}
 		r.timer = r.firstTimer()
@@ -61,9 +67,10 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 // Hold implements spool.Queue.
 func (e *Engine) Hold(id spool.TaskID) error {
 	_, err := e.change("hold", id, func(_ *tx, r *taskRecord, now time.Time) error {
-		if r.state != spool.Held {
-			r.state, r.held = spool.Held, now
+		if r.state == spool.Held {
+			return errAsItIs
 		}
+		r.state, r.held = spool.Held, now
 		return nil
 	})
 	return err
@@ -73,7 +80,7 @@ func (e *Engine) Hold(id spool.TaskID) error {
 func (e *Engine) Release(id spool.TaskID) error {
 	_, err := e.change("release", id, func(_ *tx, r *taskRecord, now time.Time) error {
 		if r.state != spool.Held {
-			return nil
+			return errAsItIs
 		}
 		stood := now.Sub(r.held)
 		if !r.warns.IsZero() {

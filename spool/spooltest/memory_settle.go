@@ -144,9 +144,11 @@ func (m *Memory) task(op Op, id spool.TaskID) (*memoryTask, error) {
 		return nil, fmt.Errorf("%s %s: %w", op, id, spool.ErrLeased)
 	}
 	t.token = 0
-	t.answered, t.quiet = time.Time{}, time.Time{}
 	return t, nil
 }
+
+// anew makes the warning and the expiry count as if they had never come.
+func (t *memoryTask) anew() { t.answered, t.quiet = time.Time{}, time.Time{} }
 
 // Hold implements spool.Queue. Holding a held task changes nothing.
 func (m *Memory) Hold(id spool.TaskID) error {
@@ -159,6 +161,7 @@ func (m *Memory) Hold(id spool.TaskID) error {
 		return err
 	}
 	t.info.State, t.held = spool.Held, m.now()
+	t.anew()
 	return nil
 }
 
@@ -174,6 +177,7 @@ func (m *Memory) Release(id spool.TaskID) error {
 	}
 	now := m.now()
 	t.info.State, t.info.Due = spool.Queued, now
+	t.anew()
 	for _, at := range []*time.Time{&t.info.Warns, &t.info.Expires} {
 		if !at.IsZero() {
 			*at = at.Add(now.Sub(t.held))
@@ -202,6 +206,7 @@ func (m *Memory) Retry(id spool.TaskID) error {
 		t.info.Expires = time.Time{}
 	}
 	t.info.State, t.info.Due = spool.Queued, now
+	t.anew()
 	if d := m.destinations[t.info.Destination]; d != nil {
 		d.until = now
 	}

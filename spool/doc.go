@@ -47,6 +47,8 @@ var (
 	ErrInUse = errors.New("spool: in use by another process")
 	// ErrClosed: the spool, or this staging area, is closed.
 	ErrClosed = errors.New("spool: closed")
+	// ErrChecking: another Check is running.
+	ErrChecking = errors.New("spool: a check is running already")
 	// ErrChangesLost: Changes was asked for a time before the journal begins.
 	ErrChangesLost = errors.New("spool: journal does not reach back that far")
 )

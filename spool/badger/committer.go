@@ -88,6 +88,13 @@ func (e *Engine) runBatch(ops []*op) int {
 again:
 	for {
 		t := e.begin()
+		if err := e.stamp(t); err != nil {
+			t.discard()
+			for _, o := range ops {
+				o.done <- err
+			}
+			return len(ops)
+		}
 		n := 0
 		for _, o := range ops {
 			if t.entries > maxBatchEntries || t.size > e.maxBatchSize {
@@ -126,6 +133,9 @@ func (e *Engine) finish(t *tx, ops []*op, failed map[*op]error) {
 		if err = t.commit(); err == nil {
 			err = e.wal.sync()
 		}
+		if err == nil {
+			e.stamped(t)
+		}
 	} else {
 		t.discard()
 	}
@@ -163,6 +173,7 @@ type tx struct {
 	txn     *badgerdb.Txn
 	entries int
 	size    int64
+	mark    mark // its number, if it is the committer's
 }
 
 func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }

@@ -55,7 +55,11 @@ type Options struct {
 type Engine struct {
 	opt          Options
 	db           *badgerdb.DB
-	wal          *walSync // the committer's
+	wal          *walSync  // the committer's
+	mark         *highMark // likewise
+	commits      uint64    // likewise: the number of the last
+	losses       losses
+	checking     atomic.Bool
 	ids          mail.IDs
 	maxBatchSize int64
 
@@ -93,6 +97,10 @@ func Open(opt Options) (*Engine, error) {
 	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("spool: open: %w", err)
 	}
+	gaps, err := findGaps(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("spool: read logs: %w", err)
+	}
 	db, err := openBadger(badgerOptions(opt))
 	if err != nil {
 		if strings.Contains(err.Error(), "Another process is using this Badger database") {
@@ -113,6 +121,15 @@ func Open(opt Options) (*Engine, error) {
 	}
 	if e.wal, err = openWAL(opt.Dir); err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	var high mark
+	if e.mark, high, err = openMark(opt.Dir, opt.Logger); err != nil {
+		e.wal.close()
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := e.compareMark(high, gaps); err != nil {
+		e.wal.close()
+		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
 	e.queue.init()
 	e.watch.init()
@@ -149,6 +166,9 @@ func badgerOptions(opt Options) badgerdb.Options {
 // recover reads what the engine keeps in memory and sweeps what a crash left.
 func (e *Engine) recover() error {
 	if err := e.checkFormat(); err != nil {
+		return err
+	}
+	if err := e.recordLosses(); err != nil {
 		return err
 	}
 	t := e.view()
@@ -195,7 +215,7 @@ func (e *Engine) Close() error {
 		b.t.discard()
 	}
 	e.wal.close()
-	if err := e.db.Close(); err != nil {
+	if err := errors.Join(e.db.Close(), e.mark.close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
 	return nil

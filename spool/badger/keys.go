@@ -15,6 +15,9 @@ import (
 //	0format                                  the format's version
 //	0mailbox                                 last MailboxID given
 //	0uidvalidity                             last UIDVALIDITY given
+//	0commits                                 number and time of the last commit
+//	L first:8 last:8                         commits that were found missing, until
+//	                                         somebody acknowledges it
 //
 //	m ID                                     message: envelope, size, hash, chunks
 //	r ID                                     references to it, next task number
@@ -54,12 +57,14 @@ const (
 	kEntry       = 'E'
 	kJournal     = 'J'
 	kZombie      = 'z'
+	kLoss        = 'L'
 )
 
 const (
 	metaFormat      = "format"
 	metaMailbox     = "mailbox"
 	metaUIDValidity = "uidvalidity"
+	metaCommits     = "commits"
 )
 
 func metaKey(name string) []byte { return append([]byte{kMeta}, name...) }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,6 +122,12 @@ func TestKill(t *testing.T) {
 	d.restart() // in order, to see that the spool is sound
 	if now := d.validity(bob); now != validity {
 		t.Errorf("UIDVALIDITY was %d and is %d", validity, now)
+	}
+	// Being killed is no reason to complain of anything at the next start.
+	for line := range strings.Lines(d.log.String()) {
+		if strings.Contains(line, "level=ERROR") {
+			t.Errorf("logged: %s", line)
+		}
 	}
 	judge(t, d, hop, book)
 }

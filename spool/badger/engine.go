@@ -21,9 +21,6 @@ import (
 )
 
 const (
-	// formatVersion is what this engine writes; another is refused.
-	formatVersion = 1
-
 	// chunkSize is how much of a body one record holds. A transaction must
 	// hold several, and memory one for each transfer.
 	chunkSize = 128 << 10
@@ -165,8 +162,14 @@ func badgerOptions(opt Options) badgerdb.Options {
 
 // recover reads what the engine keeps in memory and sweeps what a crash left.
 func (e *Engine) recover() error {
-	if err := e.checkFormat(); err != nil {
+	lost := len(e.losses.fresh) > 0
+	if err := e.checkFormat(migrations()); err != nil {
 		return err
+	}
+	if lost { // it is no longer what its backups hold
+		if err := e.do((*tx).renewIdentity, nil); err != nil {
+			return err
+		}
 	}
 	if err := e.recordLosses(); err != nil {
 		return err
@@ -177,23 +180,6 @@ func (e *Engine) recover() error {
 		return err
 	}
 	e.findGarbage(t)
-	return nil
-}
-
-func (e *Engine) checkFormat() error {
-	t := e.view()
-	v, err := load(t, metaKey(metaFormat), decodeCounter)
-	t.discard()
-	switch {
-	case errors.Is(err, spool.ErrNotFound):
-		return e.do(func(t *tx) error {
-			return t.set(metaKey(metaFormat), encodeCounter(formatVersion))
-		}, nil)
-	case err != nil:
-		return fmt.Errorf("spool: format: %w", err)
-	case v != formatVersion:
-		return fmt.Errorf("spool: %s has format %d, this program knows %d", e.opt.Dir, v, formatVersion)
-	}
 	return nil
 }
 

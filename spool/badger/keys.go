@@ -13,6 +13,7 @@ import (
 // of key and payload (codec.go).
 //
 //	0format                                  the format's version
+//	0identity                                which spool this is, to its backups
 //	0mailbox                                 last MailboxID given
 //	0uidvalidity                             last UIDVALIDITY given
 //	0commits                                 number and time of the last commit
@@ -62,6 +63,7 @@ const (
 
 const (
 	metaFormat      = "format"
+	metaIdentity    = "identity"
 	metaMailbox     = "mailbox"
 	metaUIDValidity = "uidvalidity"
 	metaCommits     = "commits"

@@ -1,0 +1,143 @@
+package badger
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"restante/spool"
+)
+
+// BackupOptions says what a backup holds.
+type BackupOptions struct {
+	// Since makes an increment on the backup of that mark: it carries only what
+	// has changed, and names what has not. The zero mark makes a full backup.
+	Since Mark
+	// Files go with it, for whoever restores it.
+	Files []BackupFile
+}
+
+// Backup writes the spool as it is at the moment of the call to w, while
+// everything else goes on. What was acknowledged before is in it; leases are
+// not. An increment reads as much as a full backup, and writes less. It fails
+// with ErrBase, before anything is written, if an increment on Since cannot
+// be made. Close waits for it.
+//
+// We write our own records and not Badger's backup format: that carries
+// deletions only as far as compaction has left their tombstones, and has
+// neither an end that could be missed nor a hash.
+func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (BackupInfo, error) {
+	if err := e.enter(); err != nil {
+		return BackupInfo{}, err
+	}
+	defer e.leave()
+	t := e.view()
+	defer t.discard()
+	info, err := e.backupHead(t, opt.Since)
+	if err != nil {
+		return BackupInfo{}, fmt.Errorf("backup: %w", err)
+	}
+	it := t.txn.NewIterator(badgerdb.IteratorOptions{})
+	defer it.Close()
+	// A block that Badger cannot read ends the iteration over its table as if
+	// there were no more: look at all of them first.
+	if err := e.db.VerifyChecksum(); err != nil {
+		return BackupInfo{}, fmt.Errorf("backup: %w: %w", spool.ErrCorrupt, err)
+	}
+	out, err := newBackupWriter(w, &info)
+	if err != nil {
+		return info, err
+	}
+	for _, f := range opt.Files {
+		if err := out.file(f); err != nil {
+			return info, err
+		}
+	}
+	for it.Rewind(); it.Valid(); it.Next() {
+		if ctx.Err() != nil {
+			return info, fmt.Errorf("backup: %w", context.Cause(ctx))
+		}
+		if err := out.item(it.Item()); err != nil {
+			return info, err
+		}
+	}
+	return info, out.end()
+}
+
+// item writes what an increment, or a full backup, says of one record.
+func (b *backupWriter) item(item *badgerdb.Item) error {
+	if item.Version() <= b.info.Since {
+		return b.unchanged(item.Key())
+	}
+	wrote := false
+	err := item.Value(func(v []byte) error {
+		wrote = true
+		return b.record(item.Key(), v)
+	})
+	if err != nil && !wrote {
+		// Unreadable, so damaged; that it was there is all we can say.
+		return b.record(item.Key(), nil)
+	}
+	return err
+}
+
+// backupHead makes the head of a backup of a snapshot.
+func (e *Engine) backupHead(t *tx, since Mark) (BackupInfo, error) {
+	info := BackupInfo{Mark: Mark{Version: t.txn.ReadTs()}, Since: since.Version, Created: time.Unix(0, e.opt.Now().UnixNano())}
+	var err error
+	if info.Format, err = load(t, metaKey(metaFormat), decodeCounter); err != nil {
+		return info, fmt.Errorf("format: %w", err)
+	}
+	info.Spool, err = load(t, metaKey(metaIdentity), decodeIdentity)
+	if err != nil && !errors.Is(err, spool.ErrNotFound) {
+		return info, fmt.Errorf("identity: %w", err)
+	}
+	// The snapshot may show what is not synced yet. If that were lost after
+	// all, the version would be given again to something else.
+	if e.do(func(*tx) error { return nil }, nil) != nil {
+		info.Spool = SpoolID{}
+	}
+	switch {
+	case since == Mark{}:
+	case info.Spool == SpoolID{}:
+		return info, fmt.Errorf("%w: the spool is read-only after a fault, only a full backup is possible", ErrBase)
+	case since.Spool != info.Spool:
+		return info, fmt.Errorf("%w: it is of another spool, or this one was restored or repaired since; make a full backup", ErrBase)
+	case since.Version > info.Version || since.Version == 0:
+		return info, fmt.Errorf("%w: the spool is older than it; make a full backup", ErrBase)
+	}
+	return info, nil
+}
+
+// Identity returns the spool's.
+func (e *Engine) Identity() (id SpoolID, err error) {
+	err = e.read(func(t *tx) error {
+		id, err = load(t, metaKey(metaIdentity), decodeIdentity)
+		return err
+	})
+	return id, err
+}
+
+// renewIdentity gives the spool another identity, within a transaction.
+func (t *tx) renewIdentity() error {
+	var id SpoolID
+	rand.Read(id[:]) // never fails
+	return t.set(metaKey(metaIdentity), encodeIdentity(id))
+}
+
+func encodeIdentity(id SpoolID) []byte {
+	e := newRecord()
+	e.raw(id[:])
+	return e.b
+}
+
+func decodeIdentity(payload []byte) (id SpoolID, err error) {
+	d := openRecord(payload)
+	copy(id[:], d.take(uint64(len(id))))
+	return id, d.end()
+}

@@ -1,0 +1,399 @@
+package badger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"restante/spool"
+)
+
+// RestoreOptions says where a spool is restored to, and as what.
+type RestoreOptions struct {
+	// Dir must not exist, or be empty; its parent must exist.
+	Dir    string
+	Logger *slog.Logger
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+	// MinFree is the free space at which it gives up, DefaultMinFree if 0.
+	MinFree int64
+	// UIDs says whether mailboxes keep their UIDVALIDITY.
+	UIDs UIDs
+	// Queue says what becomes of tasks that are queued.
+	Queue QueueAs
+	// Finish, if not nil, is called when all has been read and found good, and
+	// before Dir is there; an error of it gives everything up.
+	Finish func(RestoreInfo) error
+}
+
+// UIDs is what a restored spool says of UIDs that IMAP clients know.
+type UIDs uint8
+
+const (
+	// RenewUIDs gives every mailbox a new UIDVALIDITY. What came in after the
+	// backup had UIDs that will be given again, to other messages; clients must
+	// not take the one for the other, and fetch everything anew.
+	RenewUIDs UIDs = iota
+	// KeepUIDs leaves them: nothing happened after the backup.
+	KeepUIDs
+)
+
+// QueueAs is what becomes of queued tasks.
+type QueueAs uint8
+
+const (
+	// AsQueued goes on delivering. What was delivered after the backup will be
+	// delivered again.
+	AsQueued QueueAs = iota
+	// AsHeld holds them all, until somebody has looked at them.
+	AsHeld
+)
+
+// RestoreInfo tells what was restored.
+type RestoreInfo struct {
+	// BackupInfo is that of the newest backup; Keys is the number of records
+	// that came from older ones.
+	BackupInfo
+	// Files are the newest backup's.
+	Files []BackupFile
+}
+
+// restoreSuffix is in the name of the directory that a restored spool has
+// until it is complete.
+const restoreSuffix = ".restoring-"
+
+// Restore makes a spool from a full backup and any increments on it, in any
+// order. It is a spool of its own: backups of it begin with a full one. Memory
+// is bounded. When it fails, with ErrBackup if a backup is damaged or cut off
+// and ErrBase if they do not follow on each other, nothing is left behind; when
+// its process dies, a directory that is no spool may be.
+func Restore(ctx context.Context, opt RestoreOptions, backups ...io.Reader) (RestoreInfo, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.MinFree == 0 {
+		opt.MinFree = DefaultMinFree
+	}
+	opt.Dir = filepath.Clean(opt.Dir)
+	if err := vacant(opt.Dir); err != nil {
+		return RestoreInfo{}, fmt.Errorf("restore: %w", err)
+	}
+	chain, err := openChain(backups)
+	if err != nil {
+		return RestoreInfo{}, fmt.Errorf("restore: %w", err)
+	}
+	work, err := os.MkdirTemp(filepath.Dir(opt.Dir), filepath.Base(opt.Dir)+restoreSuffix)
+	if err != nil {
+		return RestoreInfo{}, fmt.Errorf("restore: %w", err)
+	}
+	info, err := restore(ctx, opt, chain, work)
+	if err != nil {
+		return RestoreInfo{}, fmt.Errorf("restore: %w", errors.Join(err, os.RemoveAll(work)))
+	}
+	return info, nil
+}
+
+// restore does it in the directory work, and gives that its name at the end.
+func restore(ctx context.Context, opt RestoreOptions, chain chain, work string) (info RestoreInfo, err error) {
+	db, err := badgerdb.Open(badgerOptions(Options{Dir: work, Logger: opt.Logger}))
+	if err != nil {
+		return info, err
+	}
+	r := &restorer{opt: opt, db: db, dir: work, chain: chain}
+	if info, err = r.run(ctx); err == nil {
+		err = db.Sync()
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return info, err
+	}
+	if err := syncTree(work); err != nil {
+		return info, err
+	}
+	if opt.Finish != nil {
+		if err := opt.Finish(info); err != nil {
+			return info, err
+		}
+	}
+	if err := os.Remove(opt.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return info, err
+	}
+	if err := os.Rename(work, opt.Dir); err != nil {
+		return info, err
+	}
+	return info, syncFile(filepath.Dir(opt.Dir))
+}
+
+// vacant fails unless a directory is empty or missing.
+func vacant(dir string) error {
+	list, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && len(list) > 0:
+		return fmt.Errorf("%s is not empty: %w", dir, fs.ErrExist)
+	}
+	return err
+}
+
+// syncTree makes a directory durable with the files in it.
+func syncTree(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range list {
+		if err := syncFile(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return syncFile(dir)
+}
+
+func syncFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// restorer writes the records of a chain into an empty Badger.
+type restorer struct {
+	opt   RestoreOptions
+	db    *badgerdb.DB
+	dir   string
+	chain chain
+
+	t *tx
+	// validity is the UIDVALIDITY given last, if they are renewed.
+	validity uint64
+	damaged  uint64
+}
+
+// validityGap is more than UIDVALIDITYs can have been given in the second of
+// the restoring, and before it since the backup if the clock went wrong.
+const validityGap = 1 << 16
+
+// restoreBatch bounds a transaction, in octets; Badger's own bound is larger.
+const restoreBatch = 4 << 20
+
+func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
+	r.t = &tx{txn: r.db.NewTransaction(true)}
+	defer func() { r.t.discard() }()
+	for {
+		if ctx.Err() != nil {
+			return info, context.Cause(ctx)
+		}
+		key, value, err := r.chain.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return info, err
+		}
+		if err := r.record(key, value); err != nil {
+			return info, err
+		}
+		if err := r.turn(restoreBatch); err != nil {
+			return info, err
+		}
+	}
+	if r.validity > 0 {
+		if err := r.t.set(metaKey(metaUIDValidity), encodeCounter(r.validity)); err != nil {
+			return info, err
+		}
+	}
+	if err := r.t.renewIdentity(); err != nil {
+		return info, err
+	}
+	if err := r.turn(0); err != nil {
+		return info, err
+	}
+	newest := r.chain[len(r.chain)-1]
+	info = RestoreInfo{BackupInfo: newest.info, Files: newest.files}
+	info.Damaged = r.damaged
+	return info, nil
+}
+
+// turn commits the transaction once it has so many octets.
+func (r *restorer) turn(size int64) error {
+	if r.t.size < size && r.t.entries < maxBatchEntries {
+		return nil
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(r.dir, &st); err != nil {
+		return fmt.Errorf("statfs: %w", err)
+	}
+	if int64(st.Bavail)*int64(st.Bsize) < r.opt.MinFree {
+		return fmt.Errorf("%w: less than %d octets free", spool.ErrFull, r.opt.MinFree)
+	}
+	if err := r.t.commit(); err != nil {
+		return err
+	}
+	r.t = &tx{txn: r.db.NewTransaction(true)}
+	return nil
+}
+
+// record writes one record, as the restored spool is to have it. Both slices
+// are the chain's.
+func (r *restorer) record(key, value []byte) error {
+	key = slices.Clone(key)
+	payload, err := unseal(key, value)
+	if err != nil {
+		r.damaged++ // it stays what it is, and is reported wherever it is read
+		r.t.entries++
+		r.t.size += int64(len(key) + len(value))
+		return r.t.txn.Set(key, slices.Clone(value))
+	}
+	payload = append(make([]byte, 0, len(payload)+sumLen), payload...)
+	switch {
+	case r.opt.Queue == AsHeld && (key[0] == kQueue || key[0] == kTimer):
+		return nil
+	case r.opt.Queue == AsHeld && key[0] == kTask:
+		if payload, err = r.held(payload); err != nil {
+			return fmt.Errorf("task %s: %w", taskOf(key), err)
+		}
+	case r.opt.UIDs == RenewUIDs && string(key) == string(metaKey(metaUIDValidity)):
+		if r.validity, err = decodeCounter(payload); err != nil {
+			return fmt.Errorf("UIDVALIDITY: %w", err)
+		}
+		r.validity = max(r.validity, uint64(uint32(r.opt.Now().Unix()))) + validityGap
+		return nil // run writes it
+	case r.opt.UIDs == RenewUIDs && key[0] == kMailbox:
+		if payload, err = r.renewed(payload); err != nil {
+			return fmt.Errorf("mailbox: %w", err)
+		}
+	}
+	return r.t.set(key, payload)
+}
+
+func (r *restorer) held(payload []byte) ([]byte, error) {
+	task, err := decodeTask(payload)
+	if err != nil || task.state != spool.Queued {
+		return payload, err
+	}
+	task.state, task.held, task.timer = spool.Held, r.opt.Now(), time.Time{}
+	return task.encode(), nil
+}
+
+func (r *restorer) renewed(payload []byte) ([]byte, error) {
+	m, err := decodeMailbox(0, payload)
+	if err != nil {
+		return nil, err
+	}
+	r.validity++
+	m.UIDValidity = uint32(r.validity)
+	return encodeMailbox(&m), nil
+}
+
+// chain is a full backup and the increments on it, in their order. All of them
+// are sorted by key, so that one pass over all of them at once does.
+type chain []*link
+
+type link struct {
+	*backupReader
+	files []BackupFile
+	ended bool
+}
+
+func openChain(backups []io.Reader) (chain, error) {
+	var c chain
+	for _, r := range backups {
+		b, err := newBackupReader(r)
+		if err != nil {
+			return nil, err
+		}
+		c = append(c, &link{backupReader: b})
+	}
+	slices.SortStableFunc(c, func(a, b *link) int {
+		return cmp.Or(cmp.Compare(a.info.Since, b.info.Since), cmp.Compare(a.info.Version, b.info.Version))
+	})
+	for i, l := range c {
+		switch {
+		case l.info.Format > formatVersion:
+			return nil, fmt.Errorf("%w: its spool has format %d, this program knows %d", ErrBackup, l.info.Format, formatVersion)
+		case i == 0 && l.info.Since != 0:
+			return nil, fmt.Errorf("%w: there is no full backup", ErrBase)
+		case i > 0 && l.info.Since == 0:
+			return nil, fmt.Errorf("%w: there are two full backups", ErrBase)
+		case i > 0 && (l.info.Spool != c[0].info.Spool || l.info.Spool == SpoolID{}):
+			return nil, fmt.Errorf("%w: the increment of %s is of another spool", ErrBase, l.info.Created.Format(time.RFC3339))
+		case i > 0 && l.info.Since != c[i-1].info.Version:
+			return nil, fmt.Errorf("%w: the one of %s follows on version %d, not on %d", ErrBase,
+				l.info.Created.Format(time.RFC3339), l.info.Since, c[i-1].info.Version)
+		}
+	}
+	if len(c) == 0 {
+		return nil, fmt.Errorf("%w: none is given", ErrBackup)
+	}
+	return c, nil
+}
+
+// next returns the next record of the newest state. io.EOF tells that all
+// backups were read to their ends and are good.
+func (c chain) next() (key, value []byte, err error) {
+	newest := c[len(c)-1]
+	if err := newest.advance(); err != nil {
+		return nil, nil, err
+	}
+	if newest.ended {
+		for _, l := range c {
+			for !l.ended {
+				if err := l.advance(); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		return nil, nil, io.EOF
+	}
+	for i := len(c) - 1; ; i-- {
+		l := c[i]
+		for !l.ended && string(l.key) < string(newest.key) {
+			if err := l.advance(); err != nil {
+				return nil, nil, err
+			}
+		}
+		if l.ended || string(l.key) != string(newest.key) {
+			return nil, nil, fmt.Errorf("%w: its base has no record %.80q", ErrBase, newest.key)
+		}
+		if l.kind == frameRecord {
+			return l.key, l.value, nil
+		}
+		if i == 0 {
+			return nil, nil, fmt.Errorf("%w: a full backup leaves records out", ErrBackup)
+		}
+	}
+}
+
+// advance goes to the next record; files are put aside.
+func (l *link) advance() error {
+	for {
+		err := l.backupReader.next()
+		if errors.Is(err, io.EOF) && !errors.Is(err, ErrBackup) {
+			l.ended = true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("backup of %s: %w", l.info.Created.Format(time.RFC3339), err)
+		}
+		if l.kind != frameFile {
+			return nil
+		}
+		l.files = append(l.files, BackupFile{Name: l.name, Data: l.value})
+		l.value = nil
+	}
+}

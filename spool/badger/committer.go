@@ -25,6 +25,8 @@ const (
 	maxBatchOps = 512
 	// maxBatchEntries bounds the records of a batch, after LIBRARIES' measure.
 	maxBatchEntries = 4096
+	// entryOverhead is what Badger counts for a record beside key and value.
+	entryOverhead = 12
 )
 
 // submit hands an operation to the committer and returns the channel that its
@@ -185,13 +187,13 @@ func (t *tx) commit() error { return t.txn.Commit() }
 func (t *tx) set(key, payload []byte) error {
 	value := seal(key, payload)
 	t.entries++
-	t.size += int64(len(key) + len(value))
+	t.size += int64(len(key) + len(value) + entryOverhead)
 	return t.txn.Set(key, value)
 }
 
 func (t *tx) delete(key []byte) error {
 	t.entries++
-	t.size += int64(len(key))
+	t.size += int64(len(key) + entryOverhead)
 	return t.txn.Delete(key)
 }
 

@@ -25,7 +25,15 @@ const (
 	// hold several, and memory one for each transfer.
 	chunkSize = 128 << 10
 
-	memTableSize   = 32 << 20
+	// memTableSize is that of one memtable and of its log. What has passed
+	// through stays on disk until it is compacted away: two logs, the tables
+	// of level 0 before levelZeroTables of them are compacted, and one
+	// compaction's outcome, each of them this large at most.
+	memTableSize    = 24 << 20
+	levelZeroTables = 2
+	// levelZeroStall is how many of them stop the writers.
+	levelZeroStall = 10
+
 	blockCacheSize = 32 << 20
 
 	// freeCheck is how often the free space is looked at.
@@ -108,9 +116,8 @@ func Open(opt Options) (*Engine, error) {
 	e := &Engine{
 		opt: opt,
 		db:  db,
-		// Badger's bound counts more than keys and values; stay well under it,
-		// and leave room for the last operation, which may bring a chunk.
-		maxBatchSize: db.MaxBatchSize()*6/10 - chunkSize,
+		// Leave room for the last operation, which may bring a chunk and more.
+		maxBatchSize: db.MaxBatchSize() - 4*chunkSize,
 		ops:          make(chan *op, maxBatchOps),
 		bodies:       make(map[*body]struct{}),
 		closing:      make(chan struct{}),
@@ -145,8 +152,8 @@ func badgerOptions(opt Options) badgerdb.Options {
 		WithDetectConflicts(false). // one writer
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(3).
-		WithNumLevelZeroTables(4).
-		WithNumLevelZeroTablesStall(10).
+		WithNumLevelZeroTables(levelZeroTables).
+		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithBaseTableSize(4 << 20).
 		WithBaseLevelSize(16 << 20).
 		WithValueThreshold(1 << 20). // chunks stay in the tree, where space comes back

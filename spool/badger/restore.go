@@ -189,7 +189,7 @@ type restorer struct {
 const validityGap = 1 << 16
 
 // restoreBatch bounds a transaction, in octets; Badger's own bound is larger.
-const restoreBatch = 4 << 20
+const restoreBatch = 2 << 20
 
 func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 	r.t = &tx{txn: r.db.NewTransaction(true)}

@@ -38,6 +38,8 @@ func commands() []*command {
 		queueHoldCommand(),
 		queueReleaseCommand(),
 		queueRemoveCommand(),
+		spoolBackupCommand(),
+		spoolRestoreCommand(),
 		statusCommand(),
 		{
 			name: "sendmail", args: "[-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT...]",

@@ -60,6 +60,7 @@ func newHouse(t *testing.T) *house {
 			return spool.Destination{Route: "mx", Domain: to.Domain}
 		}}),
 		Listeners: func() []Listener { return []Listener{{"smtp", "127.0.0.1:2525"}} },
+		Backup:    fakeBackup,
 		Version:   "v0", StateDir: dir, Hostname: "host.example", Origin: "here.example",
 		MaxSize: 1 << 20, Logger: logger,
 	})

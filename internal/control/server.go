@@ -66,6 +66,8 @@ type Options struct {
 	Accounts  Accounts
 	// Listeners tells what the daemon listens on at the moment.
 	Listeners func() []Listener
+	// Backup may be nil; then there are none.
+	Backup Backup
 
 	Version  string
 	StateDir string
@@ -177,6 +179,7 @@ func (s *Server) routes() http.Handler {
 		{"/v1/messages/{id}", map[string]http.Handler{"GET": s.admin(s.getMessage)}},
 		{"/v1/accounts", map[string]http.Handler{"GET": s.admin(s.getAccounts), "POST": s.admin(s.postAccount)}},
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},
+		{"/v1/spool/backup", map[string]http.Handler{"GET": s.admin(s.getBackup)}},
 		{"/v1/accounts/{name}/password", map[string]http.Handler{"POST": s.admin(s.postPassword)}},
 	}
 	for _, route := range routes {

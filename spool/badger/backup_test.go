@@ -313,7 +313,7 @@ func TestRestoreTarget(t *testing.T) {
 		t.Errorf("Finish failed: %v", err)
 	}
 	restored(t, RestoreOptions{Dir: dir}, full)
-	if list, _ := filepath.Glob(dir + restoreSuffix + "*"); len(list) > 0 {
+	if list, _ := filepath.Glob(dir + RestoringSuffix + "*"); len(list) > 0 {
 		t.Errorf("left behind: %v", list)
 	}
 	if _, err := Restore(ctx, RestoreOptions{Dir: filepath.Join(t.TempDir(), "s"), MinFree: 1 << 60}, bytes.NewReader(full)); !errors.Is(err, spool.ErrFull) {

@@ -69,9 +69,9 @@ type RestoreInfo struct {
 	Files []BackupFile
 }
 
-// restoreSuffix is in the name of the directory that a restored spool has
-// until it is complete.
-const restoreSuffix = ".restoring-"
+// RestoringSuffix is in the name of the directory that a restored spool has
+// until it is complete; what follows it is random.
+const RestoringSuffix = ".restoring-"
 
 // Restore makes a spool from a full backup and any increments on it, in any
 // order. It is a spool of its own: backups of it begin with a full one. Memory
@@ -96,7 +96,7 @@ func Restore(ctx context.Context, opt RestoreOptions, backups ...io.Reader) (Res
 	if err != nil {
 		return RestoreInfo{}, fmt.Errorf("restore: %w", err)
 	}
-	work, err := os.MkdirTemp(filepath.Dir(opt.Dir), filepath.Base(opt.Dir)+restoreSuffix)
+	work, err := os.MkdirTemp(filepath.Dir(opt.Dir), filepath.Base(opt.Dir)+RestoringSuffix)
 	if err != nil {
 		return RestoreInfo{}, fmt.Errorf("restore: %w", err)
 	}

@@ -11,8 +11,9 @@ import (
 
 // Resolve implements accept.Directory. An address is, in this order: an alias,
 // an address of an account, the same without its "+tag", what the domain's
-// catch-all takes, and if it is the postmaster, somebody at last: the first
-// domain's postmaster, or else the first account (RFC 5321 section 4.5.1).
+// catch-all takes, and if it is the postmaster, somebody at last: where the
+// plain alias "postmaster" leads, the first domain's postmaster, or else the
+// first account (RFC 5321 section 4.5.1).
 func (d *Directory) Resolve(to mail.Address) (accept.Targets, error) {
 	p := d.picture.Load()
 	w := walk{picture: p, seen: make(map[mail.Address]bool)}
@@ -107,6 +108,10 @@ func (w *walk) local(to mail.Address) {
 
 func (w *walk) postmaster(to mail.Address) {
 	p := w.picture
+	if bare := (mail.Address{Local: "postmaster"}); p.aliases[bare] != nil && to != bare {
+		w.local(bare)
+		return
+	}
 	if len(p.domains) > 0 && to.Domain != p.domains[0] {
 		w.local(mail.Address{Local: "postmaster", Domain: p.domains[0]})
 		return

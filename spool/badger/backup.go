@@ -44,10 +44,8 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (Ba
 	}
 	it := t.txn.NewIterator(badgerdb.IteratorOptions{})
 	defer it.Close()
-	// A block that Badger cannot read ends the iteration over its table as if
-	// there were no more: look at all of them first.
-	if err := e.db.VerifyChecksum(); err != nil {
-		return BackupInfo{}, fmt.Errorf("backup: %w: %w", spool.ErrCorrupt, err)
+	if err := e.verifyTables(); err != nil {
+		return BackupInfo{}, fmt.Errorf("backup: %w", err)
 	}
 	out, err := newBackupWriter(w, &info)
 	if err != nil {
@@ -67,6 +65,22 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (Ba
 		}
 	}
 	return info, out.end()
+}
+
+// verifyTables reads all that Badger keeps in tables. It must come before any
+// conclusion from what an iteration does not find: a block that cannot be read
+// ends the iteration over its table as if there were no more, without an error.
+func (e *Engine) verifyTables() (err error) {
+	defer func() {
+		// Badger means to return the block's error and trips over the missing block.
+		if recover() != nil {
+			err = fmt.Errorf("%w: a table has a block that cannot be read", spool.ErrCorrupt)
+		}
+	}()
+	if err := e.db.VerifyChecksum(); err != nil {
+		return fmt.Errorf("%w: %w", spool.ErrCorrupt, err)
+	}
+	return nil
 }
 
 // item writes what an increment, or a full backup, says of one record.

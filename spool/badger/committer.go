@@ -3,7 +3,9 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
+	"slices"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -27,6 +29,9 @@ const (
 	maxBatchEntries = 4096
 	// entryOverhead is what Badger counts for a record beside key and value.
 	entryOverhead = 12
+	// logOverhead is more than what Badger adds to a record on the average:
+	// some 20 octets in the log, some 40 in memory.
+	logOverhead = 64
 )
 
 // submit hands an operation to the committer and returns the channel that its
@@ -42,10 +47,25 @@ func (e *Engine) do(run func(*tx) error, after func()) error {
 	return <-e.submit(run, after)
 }
 
-// commitLoop is the committer. Close ends it when no verb is in progress any
-// more; what is still waiting then was given up by its caller.
+// group is a transaction that Badger has taken, with the operations in it, on
+// its way to the device. Groups are answered in their order.
+type group struct {
+	ops    []*op
+	failed map[*op]error // those that left no trace
+	log    *os.File      // where it is; nil if it wrote nothing
+	mark   mark
+	err    error // of Badger's commit
+}
+
+// maxGroups bounds the groups that wait for the device.
+const maxGroups = 4
+
+// commitLoop is the committer: it makes transactions, and syncLoop makes them
+// durable, so that the next are made while the device is busy. Close ends it
+// when no verb is in progress any more; what is still waiting then was given
+// up by its caller.
 func (e *Engine) commitLoop() {
-	defer close(e.stopped)
+	defer close(e.groups)
 	batch := make([]*op, 0, maxBatchOps)
 	for {
 		select {
@@ -77,8 +97,8 @@ func (e *Engine) commitLoop() {
 	}
 }
 
-// runBatch commits as many operations from the front as one transaction
-// holds, answers them, and returns how many those were.
+// runBatch makes a transaction of as many operations from the front as one
+// holds, gives it to syncLoop, and returns how many those were.
 func (e *Engine) runBatch(ops []*op) int {
 	if err := e.fault(); err != nil {
 		for _, o := range ops {
@@ -123,38 +143,110 @@ again:
 				continue again
 			}
 		}
-		e.finish(t, ops[:n], failed)
+		g := &group{ops: slices.Clone(ops[:n]), failed: failed}
+		e.commit(t, g)
+		e.flight.Add(1)
+		e.groups <- g
 		return n
 	}
 }
 
-// finish commits the transaction and answers the operations in it.
-func (e *Engine) finish(t *tx, ops []*op, failed map[*op]error) {
-	var err error
-	if t.entries > 0 {
-		if err = t.commit(); err == nil {
-			err = e.wal.sync()
-		}
-		if err == nil {
-			e.stamped(t)
-		}
-	} else {
+// commit gives a transaction to Badger.
+func (e *Engine) commit(t *tx, g *group) {
+	if t.entries == 0 {
 		t.discard()
+		return
 	}
-	if err != nil {
-		// Badger does not tell whether any of the batch is stored.
-		err = fmt.Errorf("%w: %w", spool.ErrUncertain, err)
-		e.setFault(fmt.Errorf("%w: commit: %w", spool.ErrReadOnly, err))
+	waited := e.wal.mayChange()
+	if waited {
+		// What goes into the next log must not reach the device before what
+		// is in this one.
+		e.flight.Wait()
 	}
-	for _, o := range ops {
-		switch {
-		case failed[o] != nil:
-			o.done <- failed[o]
+	if g.err = e.fault(); g.err != nil {
+		t.discard()
+		return
+	}
+	if g.err = t.commit(); g.err == nil {
+		g.log, g.err = e.wal.follow(t.logged(), waited)
+	}
+	if g.err == nil {
+		g.mark = t.mark
+		e.stamped(t)
+		return
+	}
+	g.err = e.uncertain(g.err)
+}
+
+// uncertain ends all writing: Badger, or the device, does not tell whether any
+// of what was being written is stored.
+func (e *Engine) uncertain(err error) error {
+	err = fmt.Errorf("%w: %w", spool.ErrUncertain, err)
+	e.setFault(fmt.Errorf("%w: commit: %w", spool.ErrReadOnly, err))
+	return err
+}
+
+// syncLoop makes the groups durable, those that are waiting together with one
+// sync, and answers them. After an error nothing is acknowledged any more,
+// since a later sync that succeeds says nothing of what failed.
+func (e *Engine) syncLoop() {
+	defer close(e.stopped)
+	var broken error
+	list := make([]*group, 0, maxGroups+1)
+	for g := range e.groups {
+		list = append(list[:0], g)
+	more:
+		for len(list) < cap(list) {
+			select {
+			case g, ok := <-e.groups:
+				if !ok {
+					break more
+				}
+				list = append(list, g)
+			default:
+				break more
+			}
+		}
+		if broken == nil {
+			if err := e.wal.sync(list); err != nil {
+				broken = e.uncertain(err)
+			}
+		}
+		for _, g := range list {
+			if g.err == nil {
+				g.err = broken
+			}
+		}
+		e.recordMark(list)
+		for _, g := range list {
+			g.answer()
+			e.flight.Done()
+		}
+		clear(list)
+	}
+}
+
+// recordMark notes how far the commits have become durable.
+func (e *Engine) recordMark(list []*group) {
+	for _, g := range slices.Backward(list) {
+		if g.err == nil && g.log != nil {
+			e.mark.write(g.mark)
+			return
+		}
+	}
+}
+
+// answer tells those who wait.
+func (g *group) answer() {
+	for _, o := range g.ops {
+		if err := g.failed[o]; err != nil {
+			o.done <- err
 			continue
-		case err == nil && o.after != nil:
+		}
+		if g.err == nil && o.after != nil {
 			o.after()
 		}
-		o.done <- err
+		o.done <- g.err
 	}
 }
 
@@ -182,6 +274,10 @@ func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }
 
 func (t *tx) discard()      { t.txn.Discard() }
 func (t *tx) commit() error { return t.txn.Commit() }
+
+// logged is how much of a log the transaction takes at most, with what Badger
+// and stamp add.
+func (t *tx) logged() int64 { return t.size + int64(t.entries+4)*logOverhead }
 
 // set stores a payload, which it takes over.
 func (t *tx) set(key, payload []byte) error {

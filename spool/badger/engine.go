@@ -69,8 +69,10 @@ type Engine struct {
 	maxBatchSize int64
 
 	ops     chan *op
-	closing chan struct{} // closed by Close
-	stopped chan struct{} // closed when the committer has ended
+	closing chan struct{}  // closed by Close
+	groups  chan *group    // from the committer to syncLoop; closed when the former has ended
+	flight  sync.WaitGroup // groups that are not answered; the committer waits
+	stopped chan struct{}  // closed when syncLoop has ended
 
 	life   sync.Mutex // guards closed, bodies and users.Add
 	closed bool
@@ -121,6 +123,7 @@ func Open(opt Options) (*Engine, error) {
 		ops:          make(chan *op, maxBatchOps),
 		bodies:       make(map[*body]struct{}),
 		closing:      make(chan struct{}),
+		groups:       make(chan *group, maxGroups),
 		stopped:      make(chan struct{}),
 	}
 	if e.wal, err = openWAL(opt.Dir); err != nil {
@@ -139,6 +142,7 @@ func Open(opt Options) (*Engine, error) {
 	e.watch.init()
 	e.sweeper.init()
 	go e.commitLoop()
+	go e.syncLoop()
 	go e.sweepLoop()
 	if err := e.recover(); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -183,9 +187,7 @@ func (e *Engine) recover() error {
 	}
 	t := e.view()
 	defer t.discard()
-	if err := e.queue.load(t); err != nil {
-		return err
-	}
+	e.queue.load(t, e.opt.Logger)
 	e.findGarbage(t)
 	return nil
 }

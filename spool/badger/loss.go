@@ -123,11 +123,8 @@ func (e *Engine) stamp(t *tx) error {
 	return put(commitsKey(), t.mark.record())
 }
 
-// stamped notes that a transaction is durable.
-func (e *Engine) stamped(t *tx) {
-	e.commits, e.losses.fresh = t.mark.number, nil
-	e.mark.write(t.mark)
-}
+// stamped notes that Badger has taken a transaction.
+func (e *Engine) stamped(t *tx) { e.commits, e.losses.fresh = t.mark.number, nil }
 
 // recordLosses makes sure that what compareMark found is durable.
 func (e *Engine) recordLosses() error {

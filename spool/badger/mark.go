@@ -24,8 +24,8 @@ import (
 type highMark struct {
 	file *os.File
 	log  *slog.Logger
-	slot int  // the committer's: where the next goes
-	bad  bool // the committer's: the last write failed
+	slot int  // syncLoop's: where the next goes
+	bad  bool // syncLoop's: the last write failed
 
 	dirty atomic.Bool
 	stop  chan struct{}
@@ -123,7 +123,7 @@ func (h *highMark) read(slots []byte, name string) (high mark) {
 	return high
 }
 
-// write records a commit that is durable. The committer alone calls it. That
+// write records a commit that is durable. syncLoop alone calls it. That
 // it fails is no reason to refuse mail.
 func (h *highMark) write(m mark) {
 	_, err := h.file.WriteAt(m.encode(), int64(h.slot*markSlot))
@@ -161,7 +161,7 @@ func (h *highMark) sync() {
 	}
 }
 
-// close writes the mark out. The committer must have ended.
+// close writes the mark out. syncLoop must have ended.
 func (h *highMark) close() error {
 	close(h.stop)
 	h.done.Wait()

@@ -17,18 +17,42 @@ import (
 // It rests on three facts of Badger, which tests hold: a transaction goes
 // whole into the memtable that is current when its Commit returns; memtables
 // are files named by ascending numbers; a new one is made only inside a
-// Commit. The committer alone commits, one transaction at a time, and syncs
-// before the next, so no log is left behind unsynced when it is exchanged.
+// Commit, when the one before is full.
+//
+// The committer looks after each Commit which log it went into, and so misses
+// none; syncLoop syncs the logs in their order. Within a log Badger reads
+// nothing behind a gap, so it does not matter in which order its pages reach
+// the device. From one log to the next it would matter: a later transaction
+// must not survive an earlier one. So when the log may be full the committer
+// waits until all of it is durable before it commits again (mayChange).
 type walSync struct {
-	dir  string
-	num  int
-	file *os.File
+	dir string
+
+	// The committer's: the current log, and a bound of what is in it.
+	num    int
+	file   *os.File
+	filled int64
+	early  int // changes that mayChange did not tell of
+
+	// syncLoop's: the log that it synced last.
+	synced *os.File
 }
 
 const walSuffix = ".mem"
 
 func (w *walSync) name(num int) string {
 	return filepath.Join(w.dir, fmt.Sprintf("%05d%s", num, walSuffix))
+}
+
+// path is the current log's name as the kernel knows it.
+func (w *walSync) path() string {
+	name, err := filepath.Abs(w.name(w.num))
+	if err == nil {
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			return real
+		}
+	}
+	return name
 }
 
 // openWAL finds the current log of an open Badger.
@@ -48,51 +72,88 @@ func openWAL(dir string) (*walSync, error) {
 	if w.num < 0 {
 		return nil, errors.New("spool: Badger has no log in " + dir)
 	}
-	return w, w.use(w.num)
+	if w.file, err = os.Open(w.name(w.num)); err != nil {
+		return nil, fmt.Errorf("spool: open log: %w", err)
+	}
+	adviseRandom(w.path())
+	return w, nil
 }
 
-// use opens a log and makes sure that its name is durable.
-func (w *walSync) use(num int) error {
-	f, err := os.Open(w.name(num))
-	if err != nil {
-		return fmt.Errorf("spool: open log: %w", err)
+// mayChange tells whether the next Commit may begin a new log.
+func (w *walSync) mayChange() bool { return w.filled >= memTableSize }
+
+// follow returns the log that the last Commit went into, with up to n octets;
+// told is what mayChange said before it.
+func (w *walSync) follow(n int64, told bool) (*os.File, error) {
+	next, err := os.Open(w.name(w.num + 1))
+	switch {
+	case err == nil:
+		if !told {
+			w.early++
+		}
+		w.num++
+		w.file, w.filled = next, 0
+		adviseRandom(w.path())
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("spool: next log: %w", err)
 	}
+	w.filled += n
+	return w.file, nil
+}
+
+// sync makes groups durable.
+func (w *walSync) sync(list []*group) error {
+	dirty := false
+	for _, g := range list {
+		if g.err != nil || g.log == nil {
+			continue
+		}
+		if g.log != w.synced {
+			if err := w.change(g.log, dirty); err != nil {
+				return err
+			}
+		}
+		dirty = true
+	}
+	if !dirty {
+		return nil
+	}
+	return w.data()
+}
+
+// change goes on to another log, whose name is made durable, and leaves the
+// one before.
+func (w *walSync) change(log *os.File, dirty bool) error {
+	if dirty {
+		if err := w.data(); err != nil {
+			return err
+		}
+	}
+	if w.synced != nil {
+		w.synced.Close()
+	}
+	w.synced = log
 	dir, err := os.Open(w.dir)
 	if err == nil {
 		err = errors.Join(dir.Sync(), dir.Close())
 	}
 	if err != nil {
-		f.Close()
 		return fmt.Errorf("spool: sync directory: %w", err)
 	}
-	w.close()
-	w.num, w.file = num, f
 	return nil
 }
 
-// sync makes everything committed so far durable.
-func (w *walSync) sync() error {
-	for {
-		_, err := os.Stat(w.name(w.num + 1))
-		if errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("spool: next log: %w", err)
-		}
-		if err := w.use(w.num + 1); err != nil {
-			return err
-		}
-	}
-	if err := datasync(w.file); err != nil {
+func (w *walSync) data() error {
+	if err := datasync(w.synced); err != nil {
 		return fmt.Errorf("spool: sync log: %w", err)
 	}
 	return nil
 }
 
+// close ends both sides' use of the logs.
 func (w *walSync) close() {
-	if w.file != nil {
-		w.file.Close()
-		w.file = nil
+	if w.synced != nil && w.synced != w.file {
+		w.synced.Close()
 	}
+	w.file.Close()
 }

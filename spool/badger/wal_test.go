@@ -1,8 +1,10 @@
 package badger
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -26,7 +28,7 @@ func TestSyncFollowsBadgersLog(t *testing.T) {
 			if newest := logs[len(logs)-1]; newest != e.wal.name(e.wal.num) {
 				t.Fatalf("the newest log is %s, %s was synced", newest, e.wal.name(e.wal.num))
 			}
-			synced, err := e.wal.file.Stat()
+			synced, err := e.wal.synced.Stat()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,5 +38,41 @@ func TestSyncFollowsBadgersLog(t *testing.T) {
 			}
 		}
 		e = reopen(t, e)
+	}
+}
+
+// A later transaction must not reach the device in a new log while an earlier
+// one is not durable in the old: the committer has to know when Badger may
+// change, for records of every size.
+func TestLogsChangeOnlyWhenExpected(t *testing.T) {
+	e := open(t, Options{})
+	for _, size := range []int{4 << 10, chunkSize} {
+		body := make([]byte, size)
+		first := e.wal.num
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for range memTableSize / 14 / size {
+					s, err := e.Create()
+					if err == nil {
+						_, err = s.Write(body)
+					}
+					if err == nil {
+						_, err = s.Commit(context.Background(), forBob)
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if e.wal.num == first {
+			t.Errorf("bodies of %d: the log was never changed", size)
+		}
+		if e.wal.early > 0 {
+			t.Fatalf("bodies of %d: %d changes too early", size, e.wal.early)
+		}
 	}
 }

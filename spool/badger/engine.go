@@ -187,7 +187,9 @@ func (e *Engine) recover() error {
 	}
 	t := e.view()
 	defer t.discard()
-	e.queue.load(t, e.opt.Logger)
+	if err := e.queue.load(t); err != nil {
+		return err
+	}
 	e.findGarbage(t)
 	return nil
 }

@@ -187,9 +187,7 @@ func (e *Engine) recover() error {
 	}
 	t := e.view()
 	defer t.discard()
-	if err := e.queue.load(t); err != nil {
-		return err
-	}
+	e.queue.load(t, e.opt.Logger)
 	e.findGarbage(t)
 	return nil
 }

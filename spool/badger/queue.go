@@ -2,8 +2,8 @@ package badger
 
 import (
 	"container/heap"
-	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -81,14 +81,16 @@ func (q *queue) init() {
 
 // load finds the destinations that have tasks, one seek for each, and those
 // that are in back-off. When their first task is due is left to the first scan.
-func (q *queue) load(t *tx) error {
+// What cannot be read is passed over, loudly: the rest of the mail shall go on.
+func (q *queue) load(t *tx, log *slog.Logger) {
 	it := t.keys([]byte{kQueue})
 	for it.Rewind(); it.Valid(); {
 		key := it.Item().KeyCopy(nil)
 		d, ok := destinationOf(key)
 		if !ok {
-			it.Close()
-			return fmt.Errorf("%w: queue key %q", spool.ErrCorrupt, key)
+			log.Error("malformed queue key is passed over: run restante spool check", "key", fmt.Sprintf("%q", key))
+			it.Next()
+			continue
 		}
 		q.lower(d, time.Time{})
 		skip := destinationKey(kQueue, d)
@@ -96,19 +98,17 @@ func (q *queue) load(t *tx) error {
 		it.Seek(skip)
 	}
 	it.Close()
-	var err error
 	collect(t, []byte{kDestination}, func(key []byte) {
-		rec, err2 := load(t, key, decodeDestination)
+		rec, err := load(t, key, decodeDestination)
 		d, ok := destinationOf(key)
-		if err2 != nil || !ok {
-			err = errors.Join(err, fmt.Errorf("destination %q: %w", key, err2))
+		if err != nil || !ok {
+			log.Error("a back-off cannot be read and is over: run restante spool check", "key", fmt.Sprintf("%q", key), "err", err)
 			return
 		}
 		n := q.node(d)
 		n.rec = rec
 		q.place(n)
 	})
-	return err
 }
 
 // node returns the node of a destination. The caller holds mu (or is load).
@@ -287,6 +287,9 @@ func (s *scan) timers() {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := it.Item().Key()
+		if len(key) != keyLength(kTimer) {
+			continue // malformed: Check tells
+		}
 		if at := timerOf(key); at.After(s.now) {
 			next = earlier(next, at)
 			break
@@ -396,6 +399,10 @@ func (s *scan) destination(it *badgerdb.Iterator, d spool.Destination, want int)
 	it.Seek(prefix)
 	for it.ValidForPrefix(prefix) {
 		key := it.Item().Key()
+		if len(key) != len(prefix)+1+8+taskLen {
+			it.Next() // malformed: Check tells
+			continue
+		}
 		prio, due := queueOrder(key)
 		if due.After(s.now) {
 			next = earlier(next, due)

@@ -154,8 +154,20 @@ func (e *Engine) step(run func(*tx) error, after func()) error {
 	return e.do(run, after)
 }
 
-// sweepBody deletes chunks, and then their garbage mark.
+// sweepBody deletes chunks, and then their garbage mark. Those of a message
+// that is there have no business under a mark: only that goes.
 func (e *Engine) sweepBody(id mail.ID) error {
+	alive := false
+	if err := e.read(func(t *tx) (err error) {
+		alive, err = t.has(idKey(kMessage, id))
+		return err
+	}); err != nil {
+		return err
+	}
+	if alive {
+		e.opt.Logger.Error("a stored message was marked as garbage; it is kept", "id", id)
+		return e.step(func(t *tx) error { return t.delete(idKey(kGarbage, id)) }, nil)
+	}
 	for {
 		keys, err := e.firstKeys(idKey(kChunk, id), sweepStep)
 		if err != nil {
@@ -181,6 +193,13 @@ func (e *Engine) sweepBody(id mail.ID) error {
 // sweepMailbox frees the entries of a deleted mailbox, its journal, and then
 // the zombie record.
 func (e *Engine) sweepMailbox(id spool.MailboxID) error {
+	if _, err := e.MailboxByID(id); !errors.Is(err, spool.ErrNoMailbox) {
+		if err == nil {
+			e.opt.Logger.Error("a mailbox was marked as deleted; it is kept", "mailbox", id)
+			err = e.step(func(t *tx) error { return t.delete(mailboxKey(kZombie, id)) }, nil)
+		}
+		return err
+	}
 	for _, kind := range []byte{kEntry, kJournal} {
 		for {
 			keys, err := e.firstKeys(mailboxKey(kind, id), sweepStep)

@@ -109,7 +109,7 @@ func Restore(ctx context.Context, opt RestoreOptions, backups ...io.Reader) (Res
 
 // restore does it in the directory work, and gives that its name at the end.
 func restore(ctx context.Context, opt RestoreOptions, chain chain, work string) (info RestoreInfo, err error) {
-	db, err := badgerdb.Open(badgerOptions(Options{Dir: work, Logger: opt.Logger}))
+	db, err := badgerdb.Open(badgerOptions(Options{Dir: work, Logger: opt.Logger}).WithMemTableSize(restoreMemTable))
 	if err != nil {
 		return info, err
 	}
@@ -188,8 +188,14 @@ type restorer struct {
 // the restoring, and before it since the backup if the clock went wrong.
 const validityGap = 1 << 16
 
-// restoreBatch bounds a transaction, in octets; Badger's own bound is larger.
-const restoreBatch = 2 << 20
+const (
+	// restoreMemTable is small: Badger holds on to several times its size for
+	// each of up to eight tables when it is written to without a pause.
+	restoreMemTable = 8 << 20
+	// restoreBatch bounds a transaction, in octets, less its last record.
+	// Badger's own bound is 15 % of the memtable.
+	restoreBatch = restoreMemTable * 15 / 100 / 2
+)
 
 func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 	r.t = &tx{txn: r.db.NewTransaction(true)}

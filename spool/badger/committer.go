@@ -100,7 +100,11 @@ func (e *Engine) commitLoop() {
 // runBatch makes a transaction of as many operations from the front as one
 // holds, gives it to syncLoop, and returns how many those were.
 func (e *Engine) runBatch(ops []*op) int {
-	if err := e.fault(); err != nil {
+	err := e.mayWrite(0)
+	if err == nil {
+		err = e.logRoom()
+	}
+	if err != nil {
 		for _, o := range ops {
 			o.done <- err
 		}

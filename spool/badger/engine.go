@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"golang.org/x/sys/unix"
 
 	"restante/internal/mail"
 	"restante/spool"
@@ -29,18 +27,12 @@ const (
 	// through stays on disk until it is compacted away: two logs, the tables
 	// of level 0 before levelZeroTables of them are compacted, and one
 	// compaction's outcome, each of them this large at most.
-	memTableSize    = 24 << 20
+	memTableSize    = 16 << 20
 	levelZeroTables = 2
 	// levelZeroStall is how many of them stop the writers.
 	levelZeroStall = 10
 
 	blockCacheSize = 32 << 20
-
-	// freeCheck is how often the free space is looked at.
-	freeCheck = time.Second
-
-	// DefaultMinFree is Options.MinFree when that is 0.
-	DefaultMinFree = 128 << 20
 )
 
 // Options is what an engine is opened with. Only Dir is required.
@@ -51,8 +43,9 @@ type Options struct {
 	// Now is the engine's clock, time.Now by default.
 	Now func() time.Time
 	// MinFree is the free space in octets below which no message is taken in,
-	// DefaultMinFree if 0. Badger maps its files into memory and does not
-	// survive a full disk.
+	// DefaultMinFree if 0; below three quarters of it nothing is written at
+	// all. Badger maps its files into memory and does not survive a full disk:
+	// a negative MinFree, which watches nothing, is for tests.
 	MinFree int64
 }
 
@@ -79,11 +72,12 @@ type Engine struct {
 	users  sync.WaitGroup // verbs in progress
 	bodies map[*body]struct{}
 
-	broken  atomic.Pointer[error]
-	free    freeSpace
-	queue   queue
-	watch   watchers
-	sweeper sweeper
+	broken     atomic.Pointer[error]
+	background *background
+	free       freeSpace
+	queue      queue
+	watch      watchers
+	sweeper    sweeper
 }
 
 var _ spool.Store = (*Engine)(nil)
@@ -108,7 +102,15 @@ func Open(opt Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: read logs: %w", err)
 	}
-	db, err := openBadger(badgerOptions(opt))
+	free, err := statfs(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
+	}
+	if opt.MinFree > 0 && free < hardFloor(opt.MinFree) {
+		return nil, fmt.Errorf("%w: opening %s takes %d octets of free space, there are %d", spool.ErrFull, opt.Dir, hardFloor(opt.MinFree), free)
+	}
+	heard := new(background)
+	db, err := openBadger(badgerOptions(opt).WithLogger(badgerLog{opt.Logger, heard}))
 	if err != nil {
 		if strings.Contains(err.Error(), "Another process is using this Badger database") {
 			return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)
@@ -125,6 +127,8 @@ func Open(opt Options) (*Engine, error) {
 		closing:      make(chan struct{}),
 		groups:       make(chan *group, maxGroups),
 		stopped:      make(chan struct{}),
+		free:         freeSpace{statfs: statfs},
+		background:   heard,
 	}
 	if e.wal, err = openWAL(opt.Dir); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -155,7 +159,7 @@ func badgerOptions(opt Options) badgerdb.Options {
 		WithSyncWrites(false).      // walSync does that, and better
 		WithDetectConflicts(false). // one writer
 		WithMemTableSize(memTableSize).
-		WithNumMemtables(3).
+		WithNumMemtables(2).
 		WithNumLevelZeroTables(levelZeroTables).
 		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithBaseTableSize(4 << 20).
@@ -168,7 +172,7 @@ func badgerOptions(opt Options) badgerdb.Options {
 		WithCompression(options.Snappy).
 		WithNumCompactors(2).
 		WithMetricsEnabled(false).
-		WithLogger(badgerLog{opt.Logger})
+		WithLogger(badgerLog{opt.Logger, new(background)})
 }
 
 // recover reads what the engine keeps in memory and sweeps what a crash left.
@@ -210,7 +214,7 @@ func (e *Engine) Close() error {
 		b.t.discard()
 	}
 	e.wal.close()
-	if err := errors.Join(e.db.Close(), e.mark.close()); err != nil {
+	if err := errors.Join(e.closeBadger(), e.mark.close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
 	return nil
@@ -232,20 +236,6 @@ func (e *Engine) leave() { e.users.Done() }
 // view opens a snapshot.
 func (e *Engine) view() *tx { return &tx{txn: e.db.NewTransaction(false)} }
 
-// fault returns the error that made the engine read-only, or nil.
-func (e *Engine) fault() error {
-	if p := e.broken.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-func (e *Engine) setFault(err error) {
-	if e.broken.CompareAndSwap(nil, &err) {
-		e.opt.Logger.Error("the spool takes no changes any more; restart after mending the cause", "err", err)
-	}
-}
-
 // Healthy returns nil while the engine takes changes; a watchdog asks it.
 func (e *Engine) Healthy() error {
 	if err := e.enter(); err != nil {
@@ -253,37 +243,6 @@ func (e *Engine) Healthy() error {
 	}
 	defer e.leave()
 	return e.fault()
-}
-
-// freeSpace remembers the free space of the disk for a moment.
-type freeSpace struct {
-	mu   sync.Mutex
-	at   time.Time
-	low  bool
-	once bool
-}
-
-// room fails with spool.ErrFull when the disk has less than MinFree left.
-func (e *Engine) room() error {
-	f := &e.free
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now := time.Now(); !f.once || now.Sub(f.at) >= freeCheck {
-		var st unix.Statfs_t
-		if err := unix.Statfs(e.opt.Dir, &st); err != nil {
-			return fmt.Errorf("%w: statfs: %w", spool.ErrFull, err)
-		}
-		octets := int64(st.Bavail) * int64(st.Bsize)
-		low := octets < e.opt.MinFree
-		if low != f.low {
-			e.opt.Logger.Warn("free space", "dir", e.opt.Dir, "low", low, "octets", octets)
-		}
-		f.at, f.low, f.once = now, low, true
-	}
-	if f.low {
-		return fmt.Errorf("%w: less than %d octets free in %s", spool.ErrFull, e.opt.MinFree, filepath.Dir(e.opt.Dir))
-	}
-	return nil
 }
 
 func encodeCounter(v uint64) []byte {
@@ -309,13 +268,20 @@ func (t *tx) next(name string, floor uint64) (uint64, error) {
 }
 
 // badgerLog sends Badger's own words to the daemon's log, one level lower.
-type badgerLog struct{ log *slog.Logger }
+type badgerLog struct {
+	log   *slog.Logger
+	heard *background
+}
 
 func (b badgerLog) at(level slog.Level, format string, args []any) {
-	if !b.log.Enabled(context.Background(), level) {
+	if level < slog.LevelWarn && !b.log.Enabled(context.Background(), level) {
 		return
 	}
-	b.log.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	if level >= slog.LevelWarn {
+		b.heard.hear(text)
+	}
+	b.log.Log(context.Background(), level, "badger: "+text)
 }
 
 func (b badgerLog) Errorf(f string, a ...any)   { b.at(slog.LevelError, f, a) }

@@ -94,13 +94,6 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
-func TestFullDiskIsRefusedEarly(t *testing.T) {
-	e := open(t, Options{MinFree: 1 << 60})
-	if _, err := e.Create(); !errors.Is(err, spool.ErrFull) {
-		t.Fatalf("Create: %v, want ErrFull", err)
-	}
-}
-
 // A body that was streamed in but never committed must not stay for ever: not
 // after Abort, and not after a crash.
 func TestOrphansAreSwept(t *testing.T) {

@@ -115,6 +115,9 @@ func (s *staged) Commit(ctx context.Context, m spool.Message) (spool.Receipt, er
 		return spool.Receipt{}, err
 	}
 	defer s.e.leave()
+	if err := s.e.room(); err != nil {
+		return spool.Receipt{}, err
+	}
 	c, err := s.prepare(m)
 	if err != nil {
 		return spool.Receipt{}, err
@@ -156,9 +159,6 @@ func (s *staged) prepare(m spool.Message) (*commitment, error) {
 		if err := checkTask(task); err != nil {
 			return nil, err
 		}
-	}
-	if err := s.e.room(); err != nil {
-		return nil, err
 	}
 	s.ended = true
 	c := &commitment{s: s, m: m}

@@ -220,6 +220,10 @@ func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 		return nil, 0, err
 	}
 	defer e.leave()
+	// What could not be settled would be delivered again and again.
+	if err := e.mayWrite(freeCheck); err != nil {
+		return nil, 0, err
+	}
 	q := &e.queue
 	q.scan.Lock()
 	defer q.scan.Unlock()

@@ -3,6 +3,7 @@ package badger
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"restante/internal/mail"
 	"restante/spool"
@@ -15,6 +16,9 @@ const inlineChunks = 4
 // sweepStep bounds the records that one sweeping transaction deletes, so that
 // sweeping never holds up a commit for long.
 const sweepStep = 256
+
+// sweepRetry is how long to wait for room on the disk.
+const sweepRetry = 5 * time.Second
 
 // sweeper frees in the background what no longer belongs to anything: chunks
 // under a garbage mark, entries of deleted mailboxes.
@@ -35,17 +39,32 @@ func (s *sweeper) init() {
 }
 
 func (s *sweeper) body(id mail.ID) {
-	s.mu.Lock()
-	s.bodies = append(s.bodies, id)
-	s.mu.Unlock()
+	s.putBody(id)
 	signal(s.wake)
 }
 
+// backlog is how much is left to do.
+func (s *sweeper) backlog() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.bodies) + len(s.mailboxes)
+}
+
+func (s *sweeper) putBody(id mail.ID) {
+	s.mu.Lock()
+	s.bodies = append(s.bodies, id)
+	s.mu.Unlock()
+}
+
 func (s *sweeper) mailbox(id spool.MailboxID) {
+	s.putMailbox(id)
+	signal(s.wake)
+}
+
+func (s *sweeper) putMailbox(id spool.MailboxID) {
 	s.mu.Lock()
 	s.mailboxes = append(s.mailboxes, id)
 	s.mu.Unlock()
-	signal(s.wake)
 }
 
 // signal leaves one signal in a channel that holds one.
@@ -59,9 +78,12 @@ func signal(c chan struct{}) {
 func (e *Engine) sweepLoop() {
 	s := &e.sweeper
 	defer close(s.stopped)
+	retry := time.NewTicker(sweepRetry) // for what the disk had no room for
+	defer retry.Stop()
 	for {
 		select {
 		case <-s.wake:
+		case <-retry.C:
 		case <-e.closing:
 			s.mu.Lock()
 			s.idle.Broadcast()
@@ -80,15 +102,18 @@ func (e *Engine) sweepOne() bool {
 	s.mu.Lock()
 	s.busy = false
 	var work func() error
+	var again func() // work that the disk had no room for
 	switch {
 	case len(s.bodies) > 0:
 		id := s.bodies[0]
 		s.bodies = s.bodies[1:]
 		work = func() error { return e.sweepBody(id) }
+		again = func() { s.putBody(id) }
 	case len(s.mailboxes) > 0:
 		id := s.mailboxes[0]
 		s.mailboxes = s.mailboxes[1:]
 		work = func() error { return e.sweepMailbox(id) }
+		again = func() { s.putMailbox(id) }
 	default:
 		s.idle.Broadcast()
 	}
@@ -98,6 +123,9 @@ func (e *Engine) sweepOne() bool {
 		return false
 	}
 	if err := work(); errors.Is(err, spool.ErrClosed) {
+		return false
+	} else if errors.Is(err, spool.ErrFull) {
+		again()
 		return false
 	} else if err != nil {
 		e.opt.Logger.Error("sweep", "err", err)

@@ -33,9 +33,14 @@ type walSync struct {
 	file   *os.File
 	filled int64
 	early  int // changes that mayChange did not tell of
+	// reserved tells that the log has its blocks, so that writing to it
+	// through memory cannot meet a full disk.
+	reserved bool
 
 	// syncLoop's: the log that it synced last.
 	synced *os.File
+	// datasync waits for the device; tests put one in that fails.
+	datasync func(*os.File) error
 }
 
 const walSuffix = ".mem"
@@ -61,7 +66,7 @@ func openWAL(dir string) (*walSync, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: find log: %w", err)
 	}
-	w := &walSync{dir: dir, num: -1}
+	w := &walSync{dir: dir, num: -1, datasync: datasync}
 	for _, entry := range list {
 		if stem, ok := strings.CutSuffix(entry.Name(), walSuffix); ok {
 			if num, err := strconv.Atoi(stem); err == nil {
@@ -72,7 +77,7 @@ func openWAL(dir string) (*walSync, error) {
 	if w.num < 0 {
 		return nil, errors.New("spool: Badger has no log in " + dir)
 	}
-	if w.file, err = os.Open(w.name(w.num)); err != nil {
+	if w.file, err = os.OpenFile(w.name(w.num), os.O_RDWR, 0); err != nil {
 		return nil, fmt.Errorf("spool: open log: %w", err)
 	}
 	adviseRandom(w.path())
@@ -85,20 +90,37 @@ func (w *walSync) mayChange() bool { return w.filled >= memTableSize }
 // follow returns the log that the last Commit went into, with up to n octets;
 // told is what mayChange said before it.
 func (w *walSync) follow(n int64, told bool) (*os.File, error) {
-	next, err := os.Open(w.name(w.num + 1))
+	next, err := os.OpenFile(w.name(w.num+1), os.O_RDWR, 0)
 	switch {
 	case err == nil:
 		if !told {
 			w.early++
 		}
 		w.num++
-		w.file, w.filled = next, 0
+		w.file, w.filled, w.reserved = next, 0, false
 		adviseRandom(w.path())
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("spool: next log: %w", err)
 	}
 	w.filled += n
 	return w.file, nil
+}
+
+// logSize is the most that a log comes to: Badger exchanges it before the
+// first transaction after memTableSize, and a transaction is at most 15 % of
+// that; there is more around each record than Badger counts.
+const logSize = memTableSize + memTableSize/4
+
+// reserve gives the current log its blocks.
+func (w *walSync) reserve() error {
+	if w.reserved {
+		return nil
+	}
+	if err := reserve(w.file, logSize); err != nil {
+		return fmt.Errorf("reserve space for the log: %w", err)
+	}
+	w.reserved = true
+	return nil
 }
 
 // sync makes groups durable.
@@ -144,7 +166,7 @@ func (w *walSync) change(log *os.File, dirty bool) error {
 }
 
 func (w *walSync) data() error {
-	if err := datasync(w.synced); err != nil {
+	if err := w.datasync(w.synced); err != nil {
 		return fmt.Errorf("spool: sync log: %w", err)
 	}
 	return nil

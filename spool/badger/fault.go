@@ -1,0 +1,86 @@
+package badger
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"restante/spool"
+)
+
+// background is what Badger says of its own work in its log, the only place
+// where it does: it tries for ever what fails, and stops the writers without a
+// word when it has fallen too far behind.
+type background struct {
+	flush      atomic.Pointer[string] // the first failure to write a table
+	compaction atomic.Pointer[string] // the last failure to compact
+	failures   atomic.Int64
+}
+
+// hear looks for the messages that matter.
+func (b *background) hear(text string) {
+	switch {
+	case strings.Contains(text, "error flushing memtable"):
+		b.flush.CompareAndSwap(nil, &text)
+	case strings.Contains(text, "While running doCompact"), strings.Contains(text, "LOG Compact FAILED"):
+		text = text[:min(len(text), 500)] // it lists every table
+		b.compaction.Store(&text)
+	default:
+		return
+	}
+	b.failures.Add(1)
+}
+
+// examine turns the engine read-only before Badger, which cannot do its own
+// work any more, stops the committer for good or loses its memtable: when a
+// table could not be written, when compactions fail and the tables pile up,
+// when no file can be made.
+func (e *Engine) examine() {
+	if text := e.background.flush.Load(); text != nil {
+		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
+	}
+	if text := e.background.compaction.Load(); text != nil && e.db.Levels()[0].NumTables >= levelZeroStall-3 {
+		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
+	}
+	if err := unix.Access(e.opt.Dir, unix.W_OK|unix.X_OK); err != nil {
+		e.setFault(fmt.Errorf("%w: %s: %w", spool.ErrReadOnly, e.opt.Dir, err))
+	}
+}
+
+// fault returns the error that made the engine read-only, or nil.
+func (e *Engine) fault() error {
+	if p := e.broken.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (e *Engine) setFault(err error) {
+	if e.broken.CompareAndSwap(nil, &err) {
+		e.opt.Logger.Error("the spool takes no changes any more; restart after mending the cause", "err", err)
+	}
+}
+
+// closePatience is how long Close waits for a Badger that may not be able to
+// write what it wants to; all that was acknowledged is in its logs already.
+const closePatience = 3 * time.Second
+
+// closeBadger closes Badger. After a fault it gives up waiting, since Badger
+// tries for ever; the directory stays locked until the process ends then.
+func (e *Engine) closeBadger() error {
+	done := make(chan error, 1)
+	go func() { done <- e.db.Close() }()
+	var patience <-chan time.Time
+	if e.fault() != nil {
+		patience = time.After(closePatience)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-patience:
+		return fmt.Errorf("Badger could not end its work, and is left: %w", e.fault())
+	}
+}

@@ -221,16 +221,16 @@ func TestBatchesStayWithinBadgersBounds(t *testing.T) {
 func TestFaultMakesReadOnly(t *testing.T) {
 	e := open(t, Options{})
 	commit(t, e, []byte("x"), forBob)
+	leases, _, err := e.Lease(spool.Claim{Max: 1, Lifetime: time.Minute})
+	if err != nil || len(leases) != 1 {
+		t.Fatalf("Lease: %d, %v", len(leases), err)
+	}
 	e.setFault(spool.ErrReadOnly)
 	if _, err := e.Create(); !errors.Is(err, spool.ErrReadOnly) {
 		t.Errorf("Create: %v", err)
 	}
 	if err := e.Subscribe("alice", "x", true); !errors.Is(err, spool.ErrReadOnly) {
 		t.Errorf("Subscribe: %v", err)
-	}
-	leases, _, err := e.Lease(spool.Claim{Max: 1, Lifetime: time.Minute})
-	if err != nil || len(leases) != 1 {
-		t.Fatalf("Lease: %d, %v", len(leases), err)
 	}
 	err = e.Settle(context.Background(), leases[0], spool.Settlement{Results: []spool.Result{{Ended: true}}})
 	if !errors.Is(err, spool.ErrReadOnly) {

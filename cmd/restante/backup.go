@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"restante/internal/control"
@@ -75,6 +77,8 @@ func spoolBackupCommand() *command {
 }
 
 func (c *call) backup(ctx context.Context, since, out string) (err error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	mark, err := markOf(since)
 	if err != nil {
 		return err
@@ -108,6 +112,11 @@ func (c *call) backup(ctx context.Context, since, out string) (err error) {
 		return errTold
 	}
 	return nil
+}
+
+// interruptible lets a command that is interrupted clean up after itself.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 }
 
 // markOf is the mark of the backup in a file, "" without one.
@@ -283,6 +292,8 @@ func spoolRestoreCommand() *command {
 }
 
 func (c *call) restore(ctx context.Context, opt badger.RestoreOptions, names []string) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	p, err := c.place()
 	if err != nil {
 		return err

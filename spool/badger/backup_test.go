@@ -632,6 +632,41 @@ func checkRestored(t *testing.T, r *Engine, live map[mail.ID][32]byte, ended map
 	t.Logf("%d live, %d settled before, %d restored", len(live), len(ended), len(leases))
 }
 
+// Whoever takes a backup slowly must not hold up the mail.
+func TestSlowBackupHoldsNobodyUp(t *testing.T) {
+	e := open(t, Options{})
+	first := commit(t, e, make([]byte, 4*chunkSize), forBob).ID
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := e.Backup(context.Background(), w, BackupOptions{})
+		done <- errors.Join(err, w.Close())
+	}()
+	begun := make([]byte, 1)
+	if _, err := io.ReadFull(r, begun); err != nil {
+		t.Fatal(err)
+	}
+	if ids := settleAll(t, e, 10); len(ids) != 1 || ids[0] != first {
+		t.Fatalf("settled %v", ids)
+	}
+	commit(t, e, []byte("later"), forBob)
+	e.settled()
+	rest, err := io.ReadAll(r)
+	if err := errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	r2 := restored(t, RestoreOptions{}, append(begun, rest...))
+	if ids := settleAll(t, r2, 10); len(ids) != 1 || ids[0] != first {
+		t.Errorf("the backup is not of when it began: %v", ids)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := e.Backup(ctx, io.Discard, BackupOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
 // Badger goes on counting, after reopening, from the highest version that it
 // finds. If the last commits were deletions and a compaction had dropped their
 // traces, that would be lower than before, and an increment would take new

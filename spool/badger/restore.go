@@ -114,12 +114,11 @@ func restore(ctx context.Context, opt RestoreOptions, chain chain, work string) 
 		return info, err
 	}
 	r := &restorer{opt: opt, db: db, dir: work, chain: chain}
-	if info, err = r.run(ctx); err == nil {
-		err = db.Sync()
-	}
+	info, err = r.run(ctx)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return info, err
 	}
+	// Close has written everything to tables.
 	if err := syncTree(work); err != nil {
 		return info, err
 	}

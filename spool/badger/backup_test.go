@@ -694,7 +694,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 }
 
 // Badger passes over what it cannot read of a table. A backup that did the same
-// would look complete.
+// would look complete, and a check would mend what is not broken.
 func TestDamagedTableIsNoticed(t *testing.T) {
 	e := open(t, Options{})
 	noise := make([]byte, chunkSize) // more of it than the block cache holds
@@ -718,6 +718,10 @@ func TestDamagedTableIsNoticed(t *testing.T) {
 	info, err := e.Backup(context.Background(), io.Discard, BackupOptions{})
 	if !errors.Is(err, spool.ErrCorrupt) {
 		t.Errorf("backup of a spool with damaged tables: %d records, %d damaged, %v", info.Records, info.Damaged, err)
+	}
+	rep, err := e.Check(context.Background(), spool.CheckOptions{Repair: true})
+	if !errors.Is(err, spool.ErrCorrupt) || rep.Remaining > 0 {
+		t.Errorf("check: %d findings, %v", rep.Remaining, err)
 	}
 }
 

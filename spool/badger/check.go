@@ -116,6 +116,9 @@ func (e *Engine) Check(ctx context.Context, opt spool.CheckOptions) (rep spool.C
 		rep.LostFound = c.aside.used()
 		rep.Took = time.Since(start)
 	}()
+	if err := e.verifyTables(); err != nil {
+		return rep, fmt.Errorf("check: %w; nothing can be told of what is missing", err)
+	}
 	c.tellLosses()
 	for c.round = 1; c.round <= maxRounds; c.round++ {
 		rep.Rounds = c.round

@@ -198,7 +198,7 @@ func (c *call) writeBackup(ctx context.Context, since string, w io.Writer) error
 }
 
 func (p place) offlineBackup(ctx context.Context, since string, w io.Writer) (err error) {
-	engine, err := badger.Open(badger.Options{Dir: spoolDir(p.state)})
+	engine, err := badger.Open(badger.Options{Dir: spoolDir(p.state), MinFree: int64(p.cfg.Spool.MinFree)})
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.routes, err = relay.NewRoutes(relayRoutes(d.cfg)); err != nil {
 		return err
 	}
-	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log}); err != nil {
+	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log, MinFree: int64(d.cfg.Spool.MinFree)}); err != nil {
 		return err
 	}
 	if d.first, err = d.firstAccount(opt.Path); err != nil {
@@ -200,8 +200,9 @@ func (d *daemon) reload() error {
 	}
 	d.logs.setLevel(cfg.Log)
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
-		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Log.Format != d.cfg.Log.Format {
-		d.log.Warn("listeners, directories and the log's format change only with a restart")
+		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Log.Format != d.cfg.Log.Format ||
+		cfg.Spool != d.cfg.Spool {
+		d.log.Warn("listeners, directories, [spool] and the log's format change only with a restart")
 	}
 	d.cfg = cfg
 	for _, r := range plan {

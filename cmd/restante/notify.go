@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"restante/spool"
@@ -61,11 +62,15 @@ func startWatchdog(q prober, log *slog.Logger) (stop func()) {
 }
 
 // probe asks for a task that cannot be there, by a verb that changes things and
-// so goes all the way through the engine.
+// so goes all the way through the engine. It fails when a restart may help. That
+// does not help against a full disk, nor where nothing may be written: the
+// daemon would not come up again, and mail could not even be read.
 func probe(q prober) error {
 	err := q.Release(spool.TaskID{})
-	if err == nil || errors.Is(err, spool.ErrNotFound) {
-		return nil
+	for _, known := range []error{spool.ErrNotFound, spool.ErrFull, syscall.EROFS, syscall.EACCES} {
+		if errors.Is(err, known) {
+			return nil
+		}
 	}
 	return err
 }

@@ -20,7 +20,7 @@ making; at the first start it makes an account and prints its password.
 
 SIGHUP reads the configuration, accounts, certificate and secrets again; if
 something is wrong with them all stays as it was, and the log says why. Only
-listeners, directories and the log's format need a restart. SIGTERM and SIGINT
+listeners, directories, [spool] and the log's format need a restart. SIGTERM and SIGINT
 stop it: what is in progress may end within the grace; a second signal does not
 wait.`
 

@@ -206,6 +206,8 @@ func TestProbe(t *testing.T) {
 		{nil, true},
 		{fmt.Errorf("release: %w", spool.ErrNotFound), true},
 		{spool.ErrReadOnly, false},
+		{spool.ErrFull, true},
+		{fmt.Errorf("%w: %w", spool.ErrReadOnly, syscall.EROFS), true},
 		{spool.ErrClosed, false},
 	} {
 		if err := probe(releasing{c.err}); (err == nil) != c.ok {

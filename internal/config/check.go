@@ -149,6 +149,7 @@ func (ch *checker) limits() {
 		{"imap", "max_connections", int64(m.MaxConnections), 1, "1"},
 		{"imap", "max_connections_per_account", int64(m.MaxConnectionsPerAccount), 1, "1"},
 		{"imap", "max_message_size", int64(m.MaxMessageSize), int64(64 * KiB), "64KiB"},
+		{"spool", "min_free", int64(ch.config.Spool.MinFree), int64(64 * MiB), "64MiB"},
 		{"imap", "idle_timeout", int64(m.IdleTimeout), int64(time.Second), "1s"},
 	} {
 		if x.value < x.least {

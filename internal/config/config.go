@@ -34,6 +34,7 @@ type Config struct {
 	Aliases map[string]Strings `toml:"aliases"`
 	Routes  []Route            `toml:"route"`
 	Queue   Queue              `toml:"queue"`
+	Spool   Spool              `toml:"spool"`
 	DNS     DNS                `toml:"dns"`
 	Log     Log                `toml:"log"`
 
@@ -194,6 +195,13 @@ type Queue struct {
 	PerDestination int `toml:"per_destination"`
 }
 
+// Spool is where mail is kept.
+type Spool struct {
+	// MinFree is the free space below which no mail is taken in; below half
+	// of it nothing is written.
+	MinFree Size `toml:"min_free"`
+}
+
 // DNS is how names are looked up.
 type DNS struct {
 	// Resolver is "ip:port" or "ip"; "" is what /etc/resolv.conf says.
@@ -242,7 +250,8 @@ func Default() *Config {
 			Concurrency:    50,
 			PerDestination: 5,
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Spool: Spool{MinFree: 128 * MiB},
+		Log:   Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -43,7 +43,7 @@ type Options struct {
 	// Now is the engine's clock, time.Now by default.
 	Now func() time.Time
 	// MinFree is the free space in octets below which no message is taken in,
-	// DefaultMinFree if 0; below three quarters of it nothing is written at
+	// DefaultMinFree if 0; below half of it nothing is written at
 	// all. Badger maps its files into memory and does not survive a full disk:
 	// a negative MinFree, which watches nothing, is for tests.
 	MinFree int64
@@ -74,10 +74,12 @@ type Engine struct {
 
 	broken     atomic.Pointer[error]
 	background *background
-	free       freeSpace
-	queue      queue
-	watch      watchers
-	sweeper    sweeper
+	// settlePatience is how long a settlement waits for room on the disk.
+	settlePatience time.Duration
+	free           freeSpace
+	queue          queue
+	watch          watchers
+	sweeper        sweeper
 }
 
 var _ spool.Store = (*Engine)(nil)
@@ -129,6 +131,8 @@ func Open(opt Options) (*Engine, error) {
 		stopped:      make(chan struct{}),
 		free:         freeSpace{statfs: statfs},
 		background:   heard,
+
+		settlePatience: 10 * time.Second,
 	}
 	if e.wal, err = openWAL(opt.Dir); err != nil {
 		return nil, errors.Join(err, db.Close())

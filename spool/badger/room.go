@@ -15,6 +15,8 @@ import (
 const (
 	// freeCheck is how often those who take mail in look at the free space.
 	freeCheck = time.Second
+	// roomRetry is how often a settlement tries for room.
+	roomRetry = 100 * time.Millisecond
 
 	// DefaultMinFree is Options.MinFree when that is 0.
 	DefaultMinFree = 128 << 20
@@ -26,7 +28,7 @@ const (
 // own work on what it was given before: a log, the table made of one, and the
 // outcome of a compaction. Badger writes to files through memory, and a full
 // disk kills the process there.
-func hardFloor(minFree int64) int64 { return minFree / 4 * 3 }
+func hardFloor(minFree int64) int64 { return minFree / 2 }
 
 // level is how the disk stands.
 type level int

@@ -59,6 +59,7 @@ func TestTwoFloors(t *testing.T) {
 	}
 
 	setFree(e, hardFloor(DefaultMinFree)-1)
+	e.settlePatience = 0
 	if err := e.Settle(ctx, early, delivered); !errors.Is(err, spool.ErrFull) {
 		t.Errorf("full: Settle: %v, want ErrFull", err)
 	}

@@ -23,23 +23,42 @@ func (e *Engine) Settle(ctx context.Context, l spool.Lease, s spool.Settlement) 
 		abortReports(s.Reports)
 		return fmt.Errorf("settle %s: %w", l.Task.ID, err)
 	}
-	done := e.submit(c.run, c.after)
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		// It goes on; whatever comes of it, the lease must not stay as it is.
-		go func() {
-			if err := <-done; err != nil {
-				c.undo(err)
-			}
-		}()
-		return fmt.Errorf("settle %s: %w: %w", l.Task.ID, spool.ErrUncertain, context.Cause(ctx))
+	for end := time.Now().Add(e.settlePatience); ; {
+		done := e.submit(c.run, c.after)
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			// It goes on; whatever comes of it, the lease must not stay as it is.
+			go func() {
+				if err := <-done; err != nil {
+					c.undo(err)
+				}
+			}()
+			return fmt.Errorf("settle %s: %w: %w", l.Task.ID, spool.ErrUncertain, context.Cause(ctx))
+		}
+		// What was delivered and is not settled is delivered twice: Badger
+		// may give the space back that its own work takes.
+		if !errors.Is(err, spool.ErrFull) || time.Now().After(end) || !pause(ctx, roomRetry) {
+			break
+		}
 	}
 	if err != nil {
 		c.undo(err)
 		return fmt.Errorf("settle %s: %w", l.Task.ID, err)
 	}
 	return nil
+}
+
+// pause waits, unless the context ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func abortReports(reports []spool.Report) {

@@ -119,7 +119,8 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 }
 
-// markOf is the mark of the backup in a file, "" without one.
+// markOf is the mark of the backup in a file, "" without one. All of it is
+// read: an increment on a base that is damaged would be worth nothing.
 func markOf(name string) (string, error) {
 	if name == "" {
 		return "", nil
@@ -129,7 +130,7 @@ func markOf(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	info, err := badger.ReadBackupHead(f)
+	info, err := badger.VerifyBackup(f)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}

@@ -417,16 +417,6 @@ func (b *backupReader) flush() {
 	b.pending = b.pending[:0]
 }
 
-// ReadBackupHead returns what the head of a backup says, without the counts;
-// whether the rest is whole only VerifyBackup can tell.
-func ReadBackupHead(r io.Reader) (BackupInfo, error) {
-	b, err := newBackupReader(r)
-	if err != nil {
-		return BackupInfo{}, err
-	}
-	return b.info, nil
-}
-
 // VerifyBackup reads a backup to its end and fails with ErrBackup if it is cut
 // off or damaged.
 func VerifyBackup(r io.Reader) (BackupInfo, error) {

@@ -32,4 +32,13 @@
 // Leases live in memory alone: there is one process, and when it dies so do
 // its leases. Destinations that have tasks are held in memory too (some
 // hundred bytes each); tasks are not. keys.go documents every record.
+//
+// # Backup
+//
+// Backup writes a snapshot as one stream that ends with a hash; Restore makes a
+// spool of its own from a full one and the increments on it. An increment names
+// every record that is there, so that deletions need no trace (backupfile.go).
+// It rests on Badger's versions, which never go back since each transaction
+// stores its number; a spool that is restored, or has lost commits, gets
+// another identity, and no increment follows on what it was.
 package badger

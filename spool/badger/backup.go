@@ -47,6 +47,9 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (Ba
 	if err := e.verifyTables(); err != nil {
 		return BackupInfo{}, fmt.Errorf("backup: %w", err)
 	}
+	if len(opt.Files) > maxBackupFiles {
+		return BackupInfo{}, fmt.Errorf("backup: %d files are too many", len(opt.Files))
+	}
 	out, err := newBackupWriter(w, &info)
 	if err != nil {
 		return info, err

@@ -321,6 +321,21 @@ func TestRestoreTarget(t *testing.T) {
 	}
 }
 
+// The largest records must go through, in whatever company they come.
+func TestLargeRecordsAreRestored(t *testing.T) {
+	e := open(t, Options{})
+	for _, octets := range []int{30, 90, 115, 140} { // for each of ten thousand recipients
+		m := spool.Message{Tasks: []spool.Task{{Destination: forBob.Tasks[0].Destination}}}
+		for i := range maxRecipients {
+			to := mail.Address{Local: fmt.Sprintf("%0*d", octets-20, i), Domain: "example.net"}
+			m.Tasks[0].Recipients = append(m.Tasks[0].Recipients, mail.Recipient{To: to})
+		}
+		commit(t, e, make([]byte, 5*chunkSize), m)
+	}
+	full, _ := backup(t, e, Mark{})
+	compare(t, dump(t, restored(t, RestoreOptions{UIDs: KeepUIDs}, full)), dump(t, e))
+}
+
 // A client must not take what comes after the restored state for what it saw
 // after the backup.
 func TestRestoreRenewsUIDValidity(t *testing.T) {

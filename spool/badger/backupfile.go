@@ -40,8 +40,9 @@ const (
 
 	maxBackupHead  = 4 << 10
 	maxBackupFile  = 64 << 20
+	maxBackupFiles = 16
 	maxBackupKey   = 64 << 10
-	maxBackupValue = 2 << 20
+	maxBackupValue = 64 << 20
 )
 
 // ErrBackup: a backup is cut off, damaged, or not one at all.
@@ -280,7 +281,7 @@ func (b *backupReader) read() (err error) {
 	b.kind = kind
 	switch kind {
 	case frameFile:
-		if before != 0 && before != frameFile {
+		if before != 0 && before != frameFile || b.info.Files == maxBackupFiles {
 			return errRecord
 		}
 		name, err := b.bytes(nil, 255)

@@ -191,9 +191,10 @@ const (
 	// restoreMemTable is small: Badger holds on to several times its size for
 	// each of up to eight tables when it is written to without a pause.
 	restoreMemTable = 8 << 20
-	// restoreBatch bounds a transaction, in octets, less its last record.
-	// Badger's own bound is 15 % of the memtable.
-	restoreBatch = restoreMemTable * 15 / 100 / 2
+	// restoreBatch bounds a transaction of more than one record, in octets.
+	// Badger's own bound is 15 % of the memtable, which a single record of less
+	// than the value threshold fits.
+	restoreBatch = restoreMemTable / 8
 )
 
 func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
@@ -210,10 +211,12 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 		if err != nil {
 			return info, err
 		}
-		if err := r.record(key, value); err != nil {
-			return info, err
+		if r.t.entries == maxBatchEntries || r.t.size+int64(len(key)+len(value)) > restoreBatch {
+			if err := r.turn(); err != nil {
+				return info, err
+			}
 		}
-		if err := r.turn(restoreBatch); err != nil {
+		if err := r.record(key, value); err != nil {
 			return info, err
 		}
 	}
@@ -225,7 +228,7 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 	if err := r.t.renewIdentity(); err != nil {
 		return info, err
 	}
-	if err := r.turn(0); err != nil {
+	if err := r.turn(); err != nil {
 		return info, err
 	}
 	newest := r.chain[len(r.chain)-1]
@@ -234,11 +237,8 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 	return info, nil
 }
 
-// turn commits the transaction once it has so many octets.
-func (r *restorer) turn(size int64) error {
-	if r.t.size < size && r.t.entries < maxBatchEntries {
-		return nil
-	}
+// turn commits the transaction and begins another.
+func (r *restorer) turn() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(r.dir, &st); err != nil {
 		return fmt.Errorf("statfs: %w", err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -55,6 +56,8 @@ type group struct {
 	log    *os.File      // where it is; nil if it wrote nothing
 	mark   mark
 	err    error // of Badger's commit
+	size   int64 // octets of its records
+	freed  int64 // octets of the bodies that it freed
 }
 
 // maxGroups bounds the groups that wait for the device.
@@ -175,7 +178,8 @@ func (e *Engine) commit(t *tx, g *group) {
 		g.log, g.err = e.wal.follow(t.logged(), waited)
 	}
 	if g.err == nil {
-		g.mark = t.mark
+		g.mark, g.size, g.freed = t.mark, t.size, t.freed
+		e.stats.log.Store(int64(e.wal.num))
 		e.stamped(t)
 		return
 	}
@@ -212,9 +216,11 @@ func (e *Engine) syncLoop() {
 			}
 		}
 		if broken == nil {
+			start := time.Now()
 			if err := e.wal.sync(list); err != nil {
 				broken = e.uncertain(err)
 			}
+			e.stats.synced(time.Since(start))
 		}
 		for _, g := range list {
 			if g.err == nil {
@@ -222,6 +228,7 @@ func (e *Engine) syncLoop() {
 			}
 		}
 		e.recordMark(list)
+		e.stats.committed(list)
 		for _, g := range list {
 			g.answer()
 			e.flight.Done()
@@ -269,6 +276,7 @@ func safely(f func() error) (err error) {
 // written. A view (read-only) is a tx too.
 type tx struct {
 	txn     *badgerdb.Txn
+	freed   int64 // octets of the bodies that it frees
 	entries int
 	size    int64
 	mark    mark // its number, if it is the committer's

@@ -74,6 +74,12 @@ type Engine struct {
 
 	broken     atomic.Pointer[error]
 	background *background
+	stats      counters
+	maintained chan struct{} // closed when maintainLoop has ended
+	// trimmed is maintainLoop's: how many entries had left a mailbox when it
+	// was trimmed.
+	trimmed     map[spool.MailboxID]int
+	journalKeep int
 	// settlePatience is how long a settlement waits for room on the disk.
 	settlePatience time.Duration
 	free           freeSpace
@@ -131,6 +137,9 @@ func Open(opt Options) (*Engine, error) {
 		stopped:      make(chan struct{}),
 		free:         freeSpace{statfs: statfs},
 		background:   heard,
+		maintained:   make(chan struct{}),
+		trimmed:      make(map[spool.MailboxID]int),
+		journalKeep:  journalKeep,
 
 		settlePatience: 10 * time.Second,
 	}
@@ -152,6 +161,7 @@ func Open(opt Options) (*Engine, error) {
 	go e.commitLoop()
 	go e.syncLoop()
 	go e.sweepLoop()
+	go e.maintainLoop()
 	if err := e.recover(); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -214,6 +224,7 @@ func (e *Engine) Close() error {
 	close(e.closing)
 	<-e.stopped
 	<-e.sweeper.stopped
+	<-e.maintained
 	for b := range e.bodies { // nobody adds or takes away any more
 		b.t.discard()
 	}

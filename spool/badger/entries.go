@@ -139,8 +139,8 @@ func (e *Engine) Entry(id spool.MailboxID, uid spool.UID) (n spool.Entry, err er
 	return n, err
 }
 
-// Changes implements spool.Mailboxes. Tombstones are kept as long as the
-// mailbox.
+// Changes implements spool.Mailboxes. The last journalKeep tombstones of a
+// mailbox are kept.
 func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.Change, upTo spool.ModSeq, err error) {
 	err = e.read(func(t *tx) error {
 		m, err := t.row(id)
@@ -156,6 +156,9 @@ func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.C
 		defer it.Close()
 		for it.Seek(journalKey(id, since+1, 0)); it.Valid(); it.Next() {
 			key := it.Item().Key()
+			if horizonOf(key) != 0 {
+				return fmt.Errorf("mailbox %d: %w", id, spool.ErrChangesLost)
+			}
 			c := spool.Change{
 				ModSeq: spool.ModSeq(binary.BigEndian.Uint64(key[len(prefix):])),
 				UID:    spool.UID(binary.BigEndian.Uint32(key[len(prefix)+8:])),

@@ -16,6 +16,7 @@ import (
 //	0identity                                which spool this is, to its backups
 //	0mailbox                                 last MailboxID given
 //	0uidvalidity                             last UIDVALIDITY given
+//	0filler                                  means nothing: fills a log up
 //	0commits                                 number and time of the last commit
 //	L first:8 last:8                         commits that were found missing, until
 //	                                         somebody acknowledges it
@@ -38,7 +39,8 @@ import (
 //	S account 0 name                         subscription
 //	M mailbox:8                              mailbox row with its counts
 //	E mailbox:8 uid:4                        entry
-//	J mailbox:8 modseq:8 uid:4               journal: the entry's latest change
+//	J mailbox:8 modseq:8 uid:4               journal: the entry's latest change;
+//	                                         UID 0: tombstones up to here are gone
 //	z mailbox:8                              deleted mailbox whose entries are
 //	                                         still to be freed
 const (
@@ -67,6 +69,7 @@ const (
 	metaMailbox     = "mailbox"
 	metaUIDValidity = "uidvalidity"
 	metaCommits     = "commits"
+	metaFiller      = "filler"
 )
 
 func metaKey(name string) []byte { return append([]byte{kMeta}, name...) }

@@ -2,31 +2,20 @@ package badger
 
 import (
 	"context"
-	"io/fs"
+	"errors"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"restante/spool"
 )
 
-// occupied is what a folder takes on its disk: allocated blocks, since
-// Badger's files are sparse.
-func occupied(t testing.TB, dir string) (octets int64) {
+func occupied(t testing.TB, dir string) int64 {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // removed meanwhile
-		}
-		if info, err := d.Info(); err == nil {
-			octets += info.Sys().(*syscall.Stat_t).Blocks * 512
-		}
-		return nil
-	})
+	octets, err := occupies(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,5 +81,128 @@ func TestSpaceComesBack(t *testing.T) {
 	const bound = 100e6
 	if most > bound {
 		t.Errorf("the spool took up to %d octets on disk, want less than %d", most, int64(bound))
+	}
+}
+
+// A large queue that drains, with nothing after it: Badger alone would keep
+// the bodies.
+func TestSpaceOfADrainedQueue(t *testing.T) {
+	e := open(t, Options{})
+	body := make([]byte, chunkSize)
+	rnd := rand.NewChaCha8([32]byte{})
+	const n = 800 // 100 MB, with tombstones that stay in memory
+	for range n {
+		rnd.Read(body)
+		commit(t, e, body, forBob)
+	}
+	for range n {
+		if err := e.Settle(context.Background(), lease(t, e), delivered); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := occupied(t, e.opt.Dir)
+	if e.stats.freed.Load() < e.worthwhile() {
+		t.Errorf("%d octets freed are not worth a compaction of %d", e.stats.freed.Load(), e.worthwhile())
+	}
+	if err := e.compact(); err != nil {
+		t.Fatal(err)
+	}
+	after := occupied(t, e.opt.Dir)
+	t.Logf("%d MB before, %d MB after", before/1e6, after/1e6)
+	if after > 2*logSize {
+		t.Errorf("%d octets are left", after)
+	}
+	if ok, err := e.view().has(metaKey(metaFiller)); ok || err != nil {
+		t.Errorf("the filler is left (%v)", err)
+	}
+}
+
+func TestTrimJournal(t *testing.T) {
+	e := open(t, Options{})
+	e.journalKeep = 300
+	var at spool.Deposited
+	for range 1000 {
+		at = commit(t, e, nil, forAlice).Deposited[0]
+	}
+	id := at.Mailbox
+	expunge := func(from, to spool.UID) spool.ModSeq {
+		t.Helper()
+		var uids []spool.UID
+		for u := from; u < to; u++ {
+			uids = append(uids, u)
+		}
+		if _, err := e.Flag(id, uids, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded); err != nil {
+			t.Fatal(err)
+		}
+		if gone, err := e.Expunge(id, uids); err != nil || len(gone) != len(uids) {
+			t.Fatalf("expunge: %d, %v", len(gone), err)
+		}
+		m, err := e.MailboxByID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.ModSeq
+	}
+	first := expunge(1, 401)
+	var since spool.ModSeq
+	for u := spool.UID(401); u < 900; u += 10 {
+		if u == 791 {
+			m, err := e.MailboxByID(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			since = m.ModSeq
+		}
+		expunge(u, u+10)
+	}
+	before, _, err := e.Changes(id, since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second time has nothing to do
+		if err := e.trimJournals(); err != nil {
+			t.Fatal(err)
+		}
+		stones := 0
+		if err := e.tombstones(id, func([]byte) bool { stones++; return true }); err != nil || stones != e.journalKeep {
+			t.Fatalf("%d tombstones are left, %v", stones, err)
+		}
+	}
+	if _, _, err := e.Changes(id, first-1); !errors.Is(err, spool.ErrChangesLost) {
+		t.Errorf("changes since before the horizon: %v, want ErrChangesLost", err)
+	}
+	after, _, err := e.Changes(id, since)
+	if err != nil || !slices.Equal(before, after) {
+		t.Errorf("changes since after it: %d lines, before %d, %v", len(after), len(before), err)
+	}
+	for _, c := range after {
+		if c.UID == horizonUID {
+			t.Error("the horizon is told as a change")
+		}
+	}
+	if err := e.DeleteMailbox("alice", spool.Inbox); err == nil {
+		t.Error("INBOX was deleted")
+	}
+	if err := e.DeleteAccount("alice"); err != nil {
+		t.Fatal(err)
+	}
+	e.settled()
+	if n := count0(t, e, kJournal); n != 0 {
+		t.Errorf("%d lines of the journal are left", n)
+	}
+}
+
+func TestStats(t *testing.T) {
+	e := open(t, Options{})
+	commit(t, e, []byte("x"), forBob)
+	e.maintenance("nothing", func() error { return nil })
+	s := e.Stats()
+	if s.Commits < 1 || s.Batches < 1 || s.Written == 0 || s.SyncMedian == 0 || s.SyncMax < s.SyncMedian ||
+		s.OnDisk == 0 || s.Free == 0 || !s.Accepting || s.Fault != "" || s.MaintenanceRuns != 1 {
+		t.Errorf("%+v", s)
+	}
+	e.setFault(spool.ErrReadOnly)
+	if s := e.Stats(); s.Accepting || s.Fault == "" {
+		t.Errorf("after a fault: %+v", s)
 	}
 }

@@ -308,6 +308,7 @@ func (t *tx) unref(id mail.ID, n int, freed *[]mail.ID) error {
 			return err
 		}
 	}
+	t.freed += m.size
 	if m.chunks > inlineChunks {
 		*freed = append(*freed, id)
 		return t.set(idKey(kGarbage, id), []byte{recordVersion})

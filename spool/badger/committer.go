@@ -174,7 +174,11 @@ func (e *Engine) commit(t *tx, g *group) {
 		t.discard()
 		return
 	}
-	if g.err = t.commit(); g.err == nil {
+	g.err = t.commit()
+	if g.err == nil && t.values {
+		g.err = e.wal.syncValues()
+	}
+	if g.err == nil {
 		g.log, g.err = e.wal.follow(t.logged(), waited)
 	}
 	if g.err == nil {
@@ -280,6 +284,7 @@ type tx struct {
 	entries int
 	size    int64
 	mark    mark // its number, if it is the committer's
+	values  bool // one of them goes to the value log
 }
 
 func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }
@@ -296,6 +301,7 @@ func (t *tx) set(key, payload []byte) error {
 	value := seal(key, payload)
 	t.entries++
 	t.size += int64(len(key) + len(value) + entryOverhead)
+	t.values = t.values || len(value) >= valueThreshold
 	return t.txn.Set(key, value)
 }
 

@@ -178,7 +178,7 @@ func badgerOptions(opt Options) badgerdb.Options {
 		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithBaseTableSize(4 << 20).
 		WithBaseLevelSize(16 << 20).
-		WithValueThreshold(1 << 20). // chunks stay in the tree, where space comes back
+		WithValueThreshold(valueThreshold). // chunks stay in the tree, where space comes back
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(blockCacheSize).
 		WithIndexCacheSize(16 << 20).

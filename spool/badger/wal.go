@@ -12,7 +12,8 @@ import (
 // walSync makes commits durable, instead of Badger's SyncWrites. That waits
 // for the device twice for every transaction: once for the log of the memtable
 // (the .mem file), and once for a value log in which, with our threshold,
-// nothing is ever written. walSync waits for the .mem file alone.
+// hardly anything is ever written. walSync waits for the .mem file alone, and
+// for the value log when something was.
 //
 // It rests on three facts of Badger, which tests hold: a transaction goes
 // whole into the memtable that is current when its Commit returns; memtables
@@ -44,6 +45,11 @@ type walSync struct {
 }
 
 const walSuffix = ".mem"
+
+// valueThreshold is the size in octets from which Badger puts a value into its
+// value log; it allows no higher one. A task with thousands of recipients is
+// as large.
+const valueThreshold = 1 << 20
 
 func (w *walSync) name(num int) string {
 	return filepath.Join(w.dir, fmt.Sprintf("%05d%s", num, walSuffix))
@@ -161,6 +167,26 @@ func (w *walSync) change(log *os.File, dirty bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("spool: sync directory: %w", err)
+	}
+	return nil
+}
+
+// syncValues makes the value log durable. The committer calls it after a
+// Commit that wrote to it; it is rare enough to wait for, and to sync all of
+// its files instead of finding out which.
+func (w *walSync) syncValues() error {
+	names, err := filepath.Glob(filepath.Join(w.dir, "*.vlog"))
+	if err != nil {
+		return fmt.Errorf("spool: value log: %w", err)
+	}
+	for _, name := range append(names, w.dir) {
+		f, err := os.Open(name)
+		if err == nil {
+			err = errors.Join(w.datasync(f), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("spool: sync value log: %w", err)
+		}
 	}
 	return nil
 }

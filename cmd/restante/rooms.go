@@ -95,7 +95,7 @@ func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin,
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
-		Logger: d.log,
+		Stats: d.spool.Stats, Logger: d.log,
 	}
 	return serverRoom("control", d.socket, made{cfg.ServerName(), origin, cfg.SMTP, cfg.Queue}, func() server { return control.New(opt) })
 }

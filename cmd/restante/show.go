@@ -107,6 +107,7 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 		fmt.Fprintf(c.out, " (%s)", strings.Join(parts, ", "))
 	}
 	fmt.Fprintln(c.out)
+	c.showSpool(s.Spool)
 	if len(s.Queue.Destinations) == 0 {
 		return nil
 	}
@@ -120,6 +121,24 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 		t.row(d.Destination, fmt.Sprint(d.Tasks), until, last)
 	}
 	return t.end()
+}
+
+func (c *call) showSpool(s *control.SpoolStatus) {
+	if s == nil {
+		return
+	}
+	fmt.Fprintf(c.out, "spool: %s on disk, %s free", octets(s.OnDisk), octets(s.Free))
+	if s.Commits > 0 {
+		fmt.Fprintf(c.out, ", %d changes in %s", s.Commits, plural(int(s.Batches), "sync"))
+		fmt.Fprintf(c.out, " of %v (99 %%: %v)", time.Duration(s.Sync.Median)*time.Microsecond, time.Duration(s.Sync.P99)*time.Microsecond)
+	}
+	fmt.Fprintln(c.out)
+	switch {
+	case s.Fault != "":
+		fmt.Fprintf(c.out, "NO MAIL IS TAKEN IN, NOTHING IS CHANGED: %s\n", s.Fault)
+	case !s.Accepting:
+		fmt.Fprintf(c.out, "NO MAIL IS TAKEN IN: less than %s free\n", octets(s.MinFree))
+	}
 }
 
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -0700") }

@@ -82,6 +82,8 @@ type Options struct {
 	MaxSize                int64
 	MaxHeader              int
 	MaxRecipients, MaxHops int
+	// Stats tells of the storage; it may be nil.
+	Stats func() spool.Stats
 	// Stall is how long a request may stand still; 0 is 30 seconds.
 	Stall time.Duration
 

@@ -24,6 +24,7 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		st.Queue = &q
+		st.Spool = s.spoolStatus()
 	}
 	s.prolongWrite(w)
 	writeJSON(w, http.StatusOK, st)

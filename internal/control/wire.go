@@ -200,6 +200,8 @@ type DaemonStatus struct {
 	Listeners []Listener `json:"listeners"`
 	// Queue is left out for those who may not administer.
 	Queue *QueueStatus `json:"queue,omitempty"`
+	// Spool likewise.
+	Spool *SpoolStatus `json:"spool,omitempty"`
 }
 
 // Listener is a socket the daemon listens on.

@@ -128,7 +128,7 @@ func killOne(t *testing.T, self, dir string, round int, st crashState) (lines in
 // Badger's own, which it syncs before it relies on them; they are taken as
 // they are. Nothing may be missing that was acknowledged between the two.
 func TestPowerLoss(t *testing.T) {
-	p := &powerCut{t: t, dir: filepath.Join(t.TempDir(), "spool"), images: t.TempDir(), want: rounds(t, 6), stop: make(chan struct{})}
+	p := &powerCut{t: t, dir: filepath.Join(t.TempDir(), "spool"), images: t.TempDir(), want: rounds(t, 4), stop: make(chan struct{})}
 	e := open(t, Options{Dir: p.dir})
 	p.e = e
 	e.wal.datasync = func(f *os.File) error {

@@ -110,6 +110,9 @@ func Open(opt Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: read logs: %w", err)
 	}
+	if err := checkTables(badgerOptions(opt)); err != nil {
+		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
+	}
 	free, err := statfs(opt.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
@@ -182,7 +185,7 @@ func badgerOptions(opt Options) badgerdb.Options {
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(blockCacheSize).
 		WithIndexCacheSize(16 << 20).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithChecksumVerificationMode(options.OnBlockRead). // checkTables has read them all
 		WithCompression(options.Snappy).
 		WithNumCompactors(2).
 		WithMetricsEnabled(false).

@@ -38,6 +38,7 @@ func commands() []*command {
 		queueHoldCommand(),
 		queueReleaseCommand(),
 		queueRemoveCommand(),
+		spoolCheckCommand(),
 		spoolBackupCommand(),
 		spoolRestoreCommand(),
 		statusCommand(),

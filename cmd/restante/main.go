@@ -92,6 +92,14 @@ func (cmd *command) execute(ctx context.Context, std streams, args []string) int
 		err = usageError(err.Error())
 	}
 	var usage usageError
+	var code exitCode
+	if errors.As(err, &code) && code.err == nil {
+		return code.code
+	}
+	failed := exitFailed
+	if code.code != 0 {
+		failed = code.code
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -102,7 +110,7 @@ func (cmd *command) execute(ctx context.Context, std streams, args []string) int
 		return exitFailed
 	}
 	fmt.Fprintf(std.err, "restante: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nrestante: "))
-	return exitFailed
+	return failed
 }
 
 // parseFlags lets flags stand before and after the other arguments. After

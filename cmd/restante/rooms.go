@@ -90,7 +90,7 @@ func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room
 		origin = cfg.Domains[0].Name
 	}
 	opt := control.Options{
-		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool,
+		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup,
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin,
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),

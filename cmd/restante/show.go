@@ -93,6 +93,7 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 	for _, l := range s.Listeners {
 		fmt.Fprintf(c.out, "  %-12s %s\n", l.Name, l.Addr)
 	}
+	c.showLosses(s.Losses)
 	if s.Queue == nil {
 		return nil
 	}

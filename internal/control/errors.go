@@ -74,6 +74,7 @@ var known = []struct {
 }{
 	{spool.ErrNotFound, CodeNotFound},
 	{spool.ErrLeased, CodeLeased},
+	{spool.ErrChecking, CodeConflict},
 	{spool.ErrFull, CodeFull},
 	{spool.ErrReadOnly, CodeUnavailable},
 	{spool.ErrUncertain, CodeUnavailable},

@@ -64,6 +64,8 @@ type Options struct {
 	Mailboxes Mailboxes
 	Accept    Acceptor
 	Accounts  Accounts
+	// Spool is what checks the storage; nil if nothing does.
+	Spool Checker
 	// Listeners tells what the daemon listens on at the moment.
 	Listeners func() []Listener
 	// Backup may be nil; then there are none.
@@ -181,6 +183,7 @@ func (s *Server) routes() http.Handler {
 		{"/v1/messages/{id}", map[string]http.Handler{"GET": s.admin(s.getMessage)}},
 		{"/v1/accounts", map[string]http.Handler{"GET": s.admin(s.getAccounts), "POST": s.admin(s.postAccount)}},
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},
+		{"/v1/spool/check", map[string]http.Handler{"POST": s.admin(s.postCheck)}},
 		{"/v1/spool/backup", map[string]http.Handler{"GET": s.admin(s.getBackup)}},
 		{"/v1/accounts/{name}/password", map[string]http.Handler{"POST": s.admin(s.postPassword)}},
 	}

@@ -18,6 +18,9 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 		Uptime:   int64(s.opt.Now().Sub(s.opt.Started).Seconds()),
 		StateDir: s.opt.StateDir, Listeners: s.opt.Listeners(),
 	}
+	if s.opt.Spool != nil {
+		st.Losses = s.opt.Spool.Losses()
+	}
 	if peerOf(r.Context()).Admin {
 		q, err := s.queueStatus(r)
 		if err != nil {

@@ -198,6 +198,9 @@ type DaemonStatus struct {
 	Uptime    int64      `json:"uptime"`
 	StateDir  string     `json:"state_dir"`
 	Listeners []Listener `json:"listeners"`
+	// Losses are acknowledged commits that were found missing from the spool
+	// and that nobody has acknowledged with a repair.
+	Losses []spool.Loss `json:"losses,omitempty"`
 	// Queue is left out for those who may not administer.
 	Queue *QueueStatus `json:"queue,omitempty"`
 	// Spool likewise.

@@ -56,10 +56,12 @@ func TestBackup(t *testing.T) {
 	}
 	d.state = file("again")
 	d.must("", append([]string{"spool", "restore"}, chain...)...)
+	d.must("", "spool", "check") // 1 if there is anything to find
 	next := nextHop(t, standin.Options{})
 	d.configure(away(next), quick(""))
 	d.start()
 	d.emptied()
+	d.must("", "spool", "check")
 
 	if now := d.validity(bob); now <= validity {
 		t.Errorf("UIDVALIDITY was %d and is %d", validity, now)

@@ -5,8 +5,8 @@
 // manage accounts work on the state directory itself when no daemon runs.
 // Answers go to standard output, and what is wrong, one line for each fault, to
 // standard error. The exit code is 0 when all went well, 1 when something
-// failed, 2 when the command line made no sense; sendmail has the codes of
-// sysexits.h instead.
+// failed, 2 when the command line made no sense; spool check ends
+// with 2 when it could not look, and sendmail has the codes of sysexits.h.
 package main
 
 import (

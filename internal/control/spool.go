@@ -64,7 +64,9 @@ func (s *Server) postCheck(w http.ResponseWriter, r *http.Request) error {
 		if err == nil {
 			err = http.NewResponseController(w).Flush()
 		}
-		broken = errors.Join(broken, err)
+		if broken == nil {
+			broken = err
+		}
 	}
 	s.log(r, "spool check begins", "repair", req.Repair)
 	last := time.Now()

@@ -32,7 +32,7 @@ func TestCheckOfRandomWorkIsClean(t *testing.T) {
 			},
 			Idle: func() { e.settled() },
 		}
-	}, 1500, 0)
+	}, 700, 0)
 }
 
 // work changes a spool in every way until stop is closed.

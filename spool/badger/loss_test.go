@@ -69,7 +69,7 @@ func logged() (*slog.Logger, *bytes.Buffer) {
 // acknowledged.
 func TestLostCommitsAreReported(t *testing.T) {
 	e := open(t, Options{})
-	for range 300 {
+	for range 150 {
 		commit(t, e, []byte("Subject: x\r\n\r\nhello\r\n"), forAlice)
 	}
 	total := e.commits
@@ -87,11 +87,11 @@ func TestLostCommitsAreReported(t *testing.T) {
 			m, _ := e.Mailbox("alice", spool.Inbox)
 			losses := e.Losses()
 			if len(losses) != 1 || losses[0].Last != total {
-				t.Fatalf("losses %+v, want one up to %d; %d of 300 messages are left", losses, total, m.Messages)
+				t.Fatalf("losses %+v, want one up to %d; %d of 150 messages are left", losses, total, m.Messages)
 			}
 			l := losses[0]
 			// The format is commit 1, each message one more.
-			if lost := uint64(300 - m.Messages); l.Commits() != lost && m.Messages > 0 {
+			if lost := uint64(150 - m.Messages); l.Commits() != lost && m.Messages > 0 {
 				t.Errorf("%d commits reported, %d messages are missing", l.Commits(), lost)
 			}
 			if l.To.IsZero() || l.To.Before(l.From) {

@@ -96,7 +96,7 @@ func TestContractOverBackup(t *testing.T) {
 
 func TestModelOverBackup(t *testing.T) {
 	t.Parallel()
-	spooltest.Compare(t, openOverBackup, 1000, 0)
+	spooltest.Compare(t, openOverBackup, 500, 0)
 }
 
 func openOverBackup(t *testing.T, now func() time.Time) spooltest.Harness {

@@ -341,3 +341,47 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	e = open(t, e.opt)
 	commit(t, e, []byte("more"), forAlice)
 }
+
+// The directory turns read-only under the engine, as file systems do that met
+// an error: new files cannot be made, though those that are open still work.
+func TestDirectoryTurnsReadOnly(t *testing.T) {
+	dir := filepath.Join(tmpfs(t, 512<<20), "spool")
+	e := open(t, Options{Dir: dir})
+	at := commit(t, e, []byte("kept"), forAlice).Deposited[0]
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("cannot be mounted again: %v", err)
+	}
+	mounted := true
+	unmount := func() {
+		if mounted {
+			mounted = false
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	defer unmount()
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Skipf("cannot be made read-only: %v", err)
+	}
+	if s, err := e.Create(); err == nil {
+		if _, err := s.Commit(context.Background(), forAlice); !errors.Is(err, spool.ErrReadOnly) {
+			t.Errorf("commit: %v, want ErrReadOnly", err)
+		}
+	}
+	readOnly(t, e, at)
+	if err := e.Healthy(); !errors.Is(err, unix.EROFS) {
+		t.Errorf("healthy: %v, want EROFS for its cause", err)
+	}
+	if s := e.Stats(); s.Accepting || s.Fault == "" {
+		t.Errorf("figures: %+v", s)
+	}
+	unmount()
+	e = reopen(t, e)
+	if n, err := e.Entry(at.Mailbox, at.UID); err != nil {
+		t.Error(err)
+	} else if got, err := readBody(e, n.Message); err != nil || string(got) != "kept" {
+		t.Errorf("body %q, %v", got, err)
+	}
+	commit(t, e, []byte("more"), forAlice)
+}

@@ -183,6 +183,7 @@ func TestFailedCommit(t *testing.T) {
 // A table that Badger cannot write would stop the committer for ever, some
 // memtables later.
 func TestFailedFlush(t *testing.T) {
+	t.Parallel() // it mostly waits
 	e := open(t, Options{})
 	at := commit(t, e, []byte("kept"), forAlice).Deposited[0]
 	for id := range 200 { // there are files in its way

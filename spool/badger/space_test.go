@@ -66,7 +66,7 @@ func passThrough(t testing.TB, e *Engine, total int64) (most int64) {
 const envSpace = "RESTANTE_SPACE"
 
 func TestSpaceComesBack(t *testing.T) {
-	total := int64(160 << 20)
+	total := int64(120 << 20)
 	if s := os.Getenv(envSpace); s != "" {
 		var err error
 		if total, err = strconv.ParseInt(s, 10, 64); err != nil {

@@ -98,7 +98,7 @@ func (e *Engine) Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool
 				return err
 			}
 			prefix := mailboxKey(kEntry, id)
-			it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+			it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix})
 			defer it.Close()
 			for it.Seek(entryKey(id, from)); it.Valid(); it.Next() {
 				key := it.Item().Key()
@@ -152,7 +152,7 @@ func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.C
 			return nil
 		}
 		prefix := mailboxKey(kJournal, id)
-		it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+		it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix})
 		defer it.Close()
 		for it.Seek(journalKey(id, since+1, 0)); it.Valid(); it.Next() {
 			key := it.Item().Key()

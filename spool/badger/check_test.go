@@ -114,15 +114,6 @@ func newPatient(t testing.TB) *patient {
 	return p
 }
 
-func (p *patient) row(t testing.TB, id spool.MailboxID) spool.Mailbox {
-	t.Helper()
-	m, err := p.MailboxByID(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 func editRow(id spool.MailboxID, f func(*spool.Mailbox)) func(*tx) error {
 	return func(t *tx) error {
 		m, err := t.row(id)

@@ -81,6 +81,6 @@ func (e *Engine) closeBadger() error {
 	case err := <-done:
 		return err
 	case <-patience:
-		return fmt.Errorf("Badger could not end its work, and is left: %w", e.fault())
+		return fmt.Errorf("spool: Badger could not end its work, and is left: %w", e.fault())
 	}
 }

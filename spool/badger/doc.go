@@ -10,6 +10,11 @@
 // read, decide and write without conflicts; what it changes in memory it
 // changes in its after function, once the transaction is durable.
 //
+// A second goroutine syncs Badger's log (walSync says why not Badger) and
+// answers, so that the next transactions are made while the device is busy.
+// Each carries its number; the last durable one is recorded outside of Badger
+// (highMark), so that a log which Badger cut off in silence is noticed.
+//
 // A transaction that Badger does not commit for sure makes the engine
 // read-only (spool.ErrReadOnly): nothing is acknowledged that may be missing.
 //

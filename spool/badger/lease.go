@@ -1,0 +1,310 @@
+package badger
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"restante/spool"
+)
+
+// Lease implements spool.Queue.
+func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
+	if err := e.enter(); err != nil {
+		return nil, 0, err
+	}
+	defer e.leave()
+	// What could not be settled would be delivered again and again.
+	if err := e.mayWrite(freeCheck); err != nil {
+		return nil, 0, err
+	}
+	q := &e.queue
+	q.scan.Lock()
+	defer q.scan.Unlock()
+
+	q.mu.Lock()
+	q.scanning = true
+	now := e.opt.Now()
+	t := e.view() // under mu: it shows all that release has told of
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		q.scanning = false
+		clear(q.ended)
+		q.mu.Unlock()
+		t.discard()
+	}()
+
+	s := &scan{e: e, q: q, t: t, now: now, claim: c}
+	s.timers()
+	err := s.destinations()
+	return s.leases, s.next(), err
+}
+
+// scan is one Lease at work.
+type scan struct {
+	e      *Engine
+	q      *queue
+	t      *tx
+	now    time.Time
+	claim  spool.Claim
+	leases []spool.Lease
+	// left tells that something due was passed over for the claim's bounds.
+	left bool
+}
+
+func (s *scan) full() bool { return len(s.leases) >= s.claim.Max }
+
+// next is how long it is until something else falls due.
+func (s *scan) next() time.Duration {
+	if s.left {
+		return 0
+	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	first := s.q.timer
+	if len(s.q.order) > 0 && s.q.order[0].when().Before(first) {
+		first = s.q.order[0].when()
+	}
+	if !first.Before(never) {
+		return -1
+	}
+	return max(first.Sub(s.now), 0)
+}
+
+// timers leases the tasks whose warning or expiry has come.
+func (s *scan) timers() {
+	s.q.mu.Lock()
+	first, version := s.q.timer, s.q.timerVersion
+	s.q.mu.Unlock()
+	if first.After(s.now) {
+		return
+	}
+	next := never
+	it := s.t.keys([]byte{kTimer})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		if len(key) != keyLength(kTimer) {
+			continue // malformed: Check tells
+		}
+		if at := timerOf(key); at.After(s.now) {
+			next = earlier(next, at)
+			break
+		}
+		if s.full() {
+			s.left, next = true, s.now
+			break
+		}
+		next = earlier(next, s.take(taskOf(key)))
+	}
+	s.q.mu.Lock()
+	if s.q.timerVersion == version {
+		s.q.timer = next
+	}
+	s.q.mu.Unlock()
+}
+
+// destinations leases due tasks, the destination first that has waited longest.
+func (s *scan) destinations() error {
+	it := s.t.keys([]byte{kQueue})
+	defer it.Close()
+	seen := make(map[*destNode]bool)
+	defer func() {
+		s.q.mu.Lock()
+		for n := range seen {
+			s.q.place(n)
+		}
+		s.q.mu.Unlock()
+	}()
+	for {
+		s.q.mu.Lock()
+		if len(s.q.order) == 0 || s.q.order[0].when().After(s.now) {
+			s.q.mu.Unlock()
+			return nil
+		}
+		if s.full() {
+			s.left = true
+			s.q.mu.Unlock()
+			return nil
+		}
+		n := heap.Pop(&s.q.order).(*destNode)
+		info, version := n.info(s.now), n.version
+		s.q.mu.Unlock()
+		if seen[n] {
+			// A commit put it back meanwhile. Its turn comes with the next
+			// Lease: Allow has given its answer for this one.
+			s.left = true
+			continue
+		}
+		seen[n] = true
+
+		want := s.claim.Max - len(s.leases)
+		if s.claim.Allow != nil {
+			want = min(want, s.claim.Allow(info))
+		}
+		if want <= 0 {
+			s.left = true
+			continue
+		}
+		next, err := s.destination(it, n.dest, want)
+		if err != nil {
+			return err
+		}
+		s.q.mu.Lock()
+		idle := false
+		if n.version == version {
+			if n.next = next; next.Equal(never) && info.Failures > 0 {
+				n.next = n.rec.until.Add(forgetAfter)
+				idle = !n.next.After(s.now)
+			}
+		}
+		s.q.mu.Unlock()
+		if idle {
+			s.e.forget(n, info.Failures)
+		}
+	}
+}
+
+// forget drops the back-off of a destination that has nothing left to send,
+// unless something happened to it meanwhile. Nobody waits for it.
+func (e *Engine) forget(n *destNode, failures int) {
+	gone := false
+	e.submit(func(t *tx) error {
+		gone = false
+		key := destinationKey(kDestination, n.dest)
+		rec, err := load(t, key, decodeDestination)
+		if err != nil || rec.failures != failures {
+			return nil
+		}
+		gone = true
+		return t.delete(key)
+	}, func() {
+		e.queue.mu.Lock()
+		defer e.queue.mu.Unlock()
+		if gone && e.queue.dests[n.dest] == n && n.rec.failures == failures {
+			n.rec = destinationRecord{}
+			e.queue.lower(n.dest, time.Time{}) // the next scan drops it
+		}
+	})
+}
+
+// destination leases up to want due tasks of one destination, higher priority
+// first, and returns when its next is due.
+func (s *scan) destination(it *badgerdb.Iterator, d spool.Destination, want int) (time.Time, error) {
+	prefix := destinationKey(kQueue, d)
+	next := never
+	it.Seek(prefix)
+	for it.ValidForPrefix(prefix) {
+		key := it.Item().Key()
+		if len(key) != len(prefix)+1+8+taskLen {
+			it.Next() // malformed: Check tells
+			continue
+		}
+		prio, due := queueOrder(key)
+		if due.After(s.now) {
+			next = earlier(next, due)
+			// The rest of this priority is due later still.
+			it.Seek(append(prefix[:len(prefix):len(prefix)], prio+1))
+			continue
+		}
+		if want == 0 {
+			s.left = true
+			return s.now, nil
+		}
+		had := len(s.leases)
+		next = earlier(next, s.take(taskOf(key)))
+		want -= len(s.leases) - had
+		it.Next()
+	}
+	return next, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// take leases one task unless somebody has it, and returns when it may be due
+// again if nobody settles it.
+func (s *scan) take(id spool.TaskID) time.Time {
+	q := s.q
+	q.mu.Lock()
+	l := q.leases[id]
+	switch {
+	case q.ended[id]:
+		q.mu.Unlock()
+		return never // whoever gave it back has noted its times
+	case l != nil && l.settling:
+		q.mu.Unlock()
+		return never // likewise
+	case l != nil && l.until.After(s.now):
+		q.mu.Unlock()
+		return l.until
+	}
+	q.mu.Unlock()
+
+	rec, err := load(s.t, taskKey(id), decodeTask)
+	var info spool.TaskInfo
+	if err == nil {
+		info, err = s.t.taskInfo(id, &rec)
+	}
+	if err != nil {
+		s.e.opt.Logger.Error("task cannot be read and is passed over", "task", id, "err", err)
+		return never
+	}
+	info.State = spool.Leased
+	cause := spool.CauseDue
+	switch {
+	case !rec.expires.IsZero() && !rec.expires.After(s.now):
+		cause = spool.CauseExpired
+	case !rec.warned && !rec.warns.IsZero() && !rec.warns.After(s.now):
+		cause = spool.CauseWarn
+	}
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.leases[id] != l || q.ended[id] {
+		return never // somebody took it meanwhile, and will note its times
+	}
+	q.token++
+	until := s.now.Add(s.claim.Lifetime)
+	q.leases[id] = &leaseNode{token: q.token, until: until, dest: rec.dest}
+	lease := spool.Lease{Task: info, Token: q.token, Cause: cause}
+	lease.Destination = spool.DestinationInfo{Destination: rec.dest}
+	if n := q.dests[rec.dest]; n != nil {
+		lease.Destination = n.info(s.now)
+	}
+	s.leases = append(s.leases, lease)
+	return until
+}
+
+// info describes a destination. The caller holds the queue's mu.
+func (n *destNode) info(now time.Time) spool.DestinationInfo {
+	return spool.DestinationInfo{
+		Destination: n.dest,
+		Failures:    n.rec.failures,
+		Backoff:     max(n.rec.until.Sub(now), 0),
+		Last:        n.rec.last,
+	}
+}
+
+// Extend implements spool.Queue.
+func (e *Engine) Extend(l spool.Lease, d time.Duration) error {
+	q := &e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := e.opt.Now()
+	n := q.leases[l.Task.ID]
+	if n == nil || n.token != l.Token || n.settling || !n.until.After(now) {
+		return fmt.Errorf("extend %s: %w", l.Task.ID, spool.ErrStaleLease)
+	}
+	n.until = now.Add(d)
+	q.lower(n.dest, time.Time{}) // it may end sooner than a scan took it to
+	q.lowerTimer(time.Time{})
+	return nil
+}

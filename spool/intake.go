@@ -23,7 +23,7 @@ type Staged interface {
 	io.Writer
 	// ID is the queue ID that the message will have.
 	ID() mail.ID
-	// Size is the number of body octets written so far.
+	// Size is the number of octets written so far.
 	Size() int64
 	// Commit makes the message durable together with all its deposits and
 	// tasks, and wakes who waits for them. A message with neither is refused.
@@ -38,11 +38,39 @@ type Staged interface {
 type Message struct {
 	// Envelope.Arrived is set by the engine.
 	Envelope mail.Envelope
+	// Head is read in front of what was written to Staged; the two together
+	// are the body. So a header that says something of the body, a signature
+	// or a verdict, can be made when the body has passed by. At most MaxHead.
+	Head []byte
+	// Once, unless it is zero, names the transaction that brings the message,
+	// so that it is taken once however often it is repeated (RFC 1047): if a
+	// message of the same name was committed less than OnceFor ago, nothing is
+	// stored, and Commit fails with a *DuplicateError. At most MaxOnce. It does
+	// not count for reports.
+	Once    [32]byte
+	OnceFor time.Duration
 	// Structure is what internal/structure found in the body, encoded; opaque
 	// to engines. Nil if no mailbox will show the message.
 	Structure []byte
 	Deposits  []Deposit
 	Tasks     []Task
+}
+
+const (
+	// MaxHead bounds Message.Head, in octets.
+	MaxHead = 512 << 10
+	// MaxOnce bounds Message.OnceFor.
+	MaxOnce = 24 * time.Hour
+)
+
+// DuplicateError tells that a message was committed before.
+type DuplicateError struct {
+	// ID is the queue ID that it got then.
+	ID mail.ID
+}
+
+func (e *DuplicateError) Error() string {
+	return "spool: the message was taken already, as " + e.ID.String()
 }
 
 // Deposit puts the message into one mailbox, exactly once.
@@ -64,6 +92,12 @@ type Deposit struct {
 type Task struct {
 	Destination Destination
 	Recipients  []mail.Recipient
+	// From, unless it is nil, is the reverse-path of this task in the place of
+	// the envelope's: for who forwards, or sends for a group. TaskInfo.Envelope
+	// has it, so that reports go to it too.
+	From *mail.Address
+	// Held makes a task in state Held: nothing is done before a Release.
+	Held bool
 	// Delay keeps the first attempt back (FUTURERELEASE); 0 is now.
 	Delay time.Duration
 	// Warn is when the sender shall be told that the message is late, Expire
@@ -125,9 +159,10 @@ type Body interface {
 type Info struct {
 	ID       mail.ID
 	Envelope mail.Envelope
-	// Size is the body's, in octets.
+	// Size is the whole body's, in octets.
 	Size int64
-	// Hash is SHA-256 of the body.
+	// Hash is SHA-256 of what was written to Staged, followed by Message.Head:
+	// the head is known last.
 	Hash [32]byte
 	// References counts the tasks and mailbox entries that need the body.
 	References int

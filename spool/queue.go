@@ -213,8 +213,8 @@ type Settlement struct {
 	// Dead parks what remains in state Dead instead of queueing it.
 	Dead bool
 	// Moved makes new tasks of this message, for recipients whose results
-	// have Ended set with the end "rerouted". Warn, Expire and the time of
-	// queueing are taken over from the task, whatever the tasks say.
+	// have Ended set with the end "rerouted". Warn, Expire, From and the
+	// time of queueing are taken over from the task, whatever the tasks say.
 	Moved []Task
 	// Reports are committed in the same transaction.
 	Reports []Report

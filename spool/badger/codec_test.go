@@ -35,6 +35,10 @@ func TestRecordsRoundTrip(t *testing.T) {
 		}},
 	}
 	same(t, task, task.encode(), decodeTask)
+	for _, from := range []mail.Address{{}, {Local: "c", Domain: "z.example"}} {
+		task.from = &from
+		same(t, task, task.encode(), decodeTask)
+	}
 	dest := destinationRecord{failures: 4, until: at, last: status}
 	same(t, dest, dest.encode(), decodeDestination)
 	row := spool.Mailbox{ID: 5, Account: "a", Name: "B/ü", Use: spool.UseJunk, UIDValidity: 1, UIDNext: 2, ModSeq: 3, Messages: 4, Unseen: 5, Deleted: 6, Size: 7}

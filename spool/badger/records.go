@@ -51,7 +51,28 @@ func (m *messageRecord) encode() []byte {
 	e.uint(uint64(m.size))
 	e.raw(m.hash[:])
 	e.uint(uint64(m.chunks))
+	e.wishes(env)
 	return e.b
+}
+
+// wishes are what was added to the envelope later: they stand at the end, if
+// there are any.
+func (e *enc) wishes(env *mail.Envelope) {
+	if env.By.IsZero() && env.HoldUntil.IsZero() {
+		return
+	}
+	e.time(env.By.At)
+	e.bool(env.By.Return)
+	e.bool(env.By.Trace)
+	e.time(env.HoldUntil)
+}
+
+func (d *dec) wishes(env *mail.Envelope) {
+	if len(d.b) == 0 {
+		return
+	}
+	env.By = mail.By{At: d.time(), Return: d.bool(), Trace: d.bool()}
+	env.HoldUntil = d.time()
 }
 
 func decodeMessage(payload []byte) (m messageRecord, err error) {
@@ -76,6 +97,7 @@ func decodeMessage(payload []byte) (m messageRecord, err error) {
 	m.size = int64(d.uint())
 	copy(m.hash[:], d.take(uint64(len(m.hash))))
 	m.chunks = uint32(d.uint())
+	d.wishes(env)
 	return m, d.end()
 }
 
@@ -111,7 +133,13 @@ type taskRecord struct {
 	// timer is where its x record is; zero if it has none.
 	timer time.Time
 	rcpts []spool.RecipientState
+	// from is the task's own reverse-path; nil is the message's.
+	from *mail.Address
 }
+
+// taskFromVersion is the layout of a task with a reverse-path of its own, at
+// its end. The others keep the first.
+const taskFromVersion = 2
 
 func (t *taskRecord) encode() []byte {
 	e := newRecord()
@@ -136,11 +164,20 @@ func (t *taskRecord) encode() []byte {
 		e.byte(byte(r.Notify))
 		e.status(r.Last)
 	}
+	if t.from != nil {
+		e.b[0] = taskFromVersion
+		e.string(t.from.Local)
+		e.string(t.from.Domain)
+	}
 	return e.b
 }
 
 func decodeTask(payload []byte) (t taskRecord, err error) {
-	d := openRecord(payload)
+	own := len(payload) > 0 && payload[0] == taskFromVersion
+	d := &dec{b: payload}
+	if v := d.byte(); v != recordVersion && !own {
+		d.fail()
+	}
 	t.dest = spool.Destination{Route: d.string(), Domain: d.string()}
 	if t.state = spool.State(d.byte()); t.state > spool.Dead {
 		d.fail()
@@ -161,6 +198,9 @@ func decodeTask(payload []byte) (t taskRecord, err error) {
 		r.Original = d.string()
 		r.Notify = mail.Notify(d.byte())
 		r.Last = d.status()
+	}
+	if own {
+		t.from = &mail.Address{Local: d.string(), Domain: d.string()}
 	}
 	return t, d.end()
 }

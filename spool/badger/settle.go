@@ -220,7 +220,7 @@ func (c *settling) move(t *tx, old *taskRecord) error {
 		}
 		r := newTask(task, old.priority, now)
 		r.queued, r.warns, r.expires = old.queued, old.warns, old.expires
-		r.warned = old.warned || c.s.Warned
+		r.warned, r.from = old.warned || c.s.Warned, old.from
 		r.timer = r.firstTimer()
 		if err := t.putTask(spool.TaskID{Message: msg, N: uint16(refs.nextTask)}, &r); err != nil {
 			return err

@@ -39,6 +39,12 @@ func newTask(t spool.Task, priority int, now time.Time) taskRecord {
 	for i, rcpt := range t.Recipients {
 		r.rcpts[i].Recipient = rcpt
 	}
+	if t.From != nil {
+		r.from = new(*t.From)
+	}
+	if t.Held {
+		r.state, r.held = spool.Held, now
+	}
 	r.timer = r.firstTimer()
 	return r
 }
@@ -123,6 +129,9 @@ func (t *tx) taskInfo(id spool.TaskID, r *taskRecord) (spool.TaskInfo, error) {
 	m, err := load(t, idKey(kMessage, id.Message), decodeMessage)
 	if err != nil {
 		return spool.TaskInfo{}, fmt.Errorf("message of task %s: %w", id, err)
+	}
+	if r.from != nil {
+		m.env.From = *r.from
 	}
 	return spool.TaskInfo{
 		ID:          id,

@@ -16,6 +16,8 @@ import (
 func intakeTests() []contractTest {
 	return []contractTest{
 		{"Commit", testCommit},
+		{"CommitTaskOfAnother", testCommitTaskOfAnother},
+		{"CommitHeld", testCommitHeld},
 		{"CommitDeposits", testCommitDeposits},
 		{"CommitNothing", testCommitNothing},
 		{"CommitMissingMailbox", testCommitMissingMailbox},
@@ -37,6 +39,8 @@ func sampleEnvelope() mail.Envelope {
 		UTF8:       true,
 		RequireTLS: true,
 		Priority:   -3,
+		By:         mail.By{At: time.Unix(1700000000, 0), Return: true, Trace: true},
+		HoldUntil:  time.Unix(1600000000, 0),
 		Client: mail.Client{
 			Protocol: "ESMTPSA",
 			Addr:     netip.MustParseAddr("2001:db8::25"),
@@ -48,8 +52,10 @@ func sampleEnvelope() mail.Envelope {
 
 // sameEnvelope compares envelopes, with the time of arrival as an instant.
 func sameEnvelope(got, want mail.Envelope) bool {
-	same := got.Arrived.Equal(want.Arrived)
-	got.Arrived, want.Arrived = time.Time{}, time.Time{}
+	same := got.Arrived.Equal(want.Arrived) && got.By.At.Equal(want.By.At) && got.HoldUntil.Equal(want.HoldUntil)
+	for _, env := range []*mail.Envelope{&got, &want} {
+		env.Arrived, env.By.At, env.HoldUntil = time.Time{}, time.Time{}, time.Time{}
+	}
 	return same && got == want
 }
 
@@ -358,4 +364,53 @@ func testClosed(c *contract) {
 	for _, err = range c.store.Tasks(spool.TaskID{}) {
 		c.wants(err, spool.ErrClosed, "Tasks after Close")
 	}
+}
+
+// testCommitTaskOfAnother gives one task a reverse-path of its own.
+func testCommitTaskOfAnother(c *contract) {
+	envelope := sampleEnvelope()
+	for _, from := range []mail.Address{{}, {Local: "owner", Domain: "example.com"}} {
+		other := taskFor("example.com", 1)
+		other.From = &from
+		r := c.commit("body", spool.Message{Envelope: envelope, Tasks: []spool.Task{taskFor("example.org", 1), other}})
+		c.lasting(func() {
+			if got := c.task(r.Tasks[0]).Envelope.From; got != envelope.From {
+				c.Errorf("the first task is from <%s>", got)
+			}
+			got := c.task(r.Tasks[1]).Envelope
+			if got.From != from || got.EnvID != envelope.EnvID {
+				c.Errorf("the second task has the envelope %+v, want it from <%s>", got, from)
+			}
+		})
+		for _, l := range c.lease(r.Tasks...) {
+			if l.Task.ID == r.Tasks[1] && l.Task.Envelope.From != from {
+				c.Errorf("leased from <%s>", l.Task.Envelope.From)
+			}
+			c.delivered(l)
+		}
+	}
+}
+
+// testCommitHeld commits a task that waits for its release, and whose times
+// stand still until then.
+func testCommitHeld(c *contract) {
+	task := taskFor("example.org", 1)
+	task.Held, task.Warn, task.Expire = true, time.Hour, 2*time.Hour
+	id := c.queueTask(task)
+	queued := c.clock.Now()
+	c.lasting(func() {
+		if got := c.task(id); got.State != spool.Held {
+			c.Errorf("task is %s", got.State)
+		}
+	})
+	c.clock.Advance(5 * time.Hour)
+	c.lease()
+	c.must(c.store.Release(id))
+	c.lasting(func() {
+		got := c.task(id)
+		if got.State != spool.Queued || !got.Expires.Equal(queued.Add(7*time.Hour)) || !got.Warns.Equal(queued.Add(6*time.Hour)) {
+			c.Errorf("released task is %s, warns %v, expires %v", got.State, got.Warns, got.Expires)
+		}
+	})
+	c.delivered(c.lease(id)[0])
 }

@@ -144,6 +144,7 @@ func testSettleResultsMismatch(c *contract) {
 func testSettleMoved(c *contract) {
 	task := taskFor("example.org", 2)
 	task.Warn, task.Expire = time.Hour, 2*time.Hour
+	task.From = &mail.Address{Local: "owner", Domain: "example.org"}
 	id := c.queueTask(task)
 	queued := c.clock.Now()
 	c.clock.Advance(time.Minute)
@@ -175,7 +176,7 @@ func testSettleMoved(c *contract) {
 			c.Errorf("the old task is %+v", old)
 		}
 		if made.Destination != moved.Destination || made.State != spool.Queued || made.Size != old.Size ||
-			len(made.Recipients) != 1 || made.Recipients[0] != (spool.RecipientState{Recipient: task.Recipients[1]}) {
+			made.Envelope.From != *task.From || len(made.Recipients) != 1 || made.Recipients[0] != (spool.RecipientState{Recipient: task.Recipients[1]}) {
 			c.Errorf("the new task is %+v", made)
 		}
 		if !made.Due.Equal(due) || !made.Queued.Equal(queued) ||

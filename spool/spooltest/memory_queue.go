@@ -55,10 +55,17 @@ func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spoo
 		Warns:       times.warns,
 		Warned:      times.warned,
 	}
+	if t.From != nil {
+		info.Envelope.From = *t.From
+	}
 	for _, r := range t.Recipients {
 		info.Recipients = append(info.Recipients, spool.RecipientState{Recipient: r})
 	}
-	m.tasks[info.ID] = &memoryTask{info: info}
+	made := &memoryTask{info: info}
+	if t.Held {
+		made.info.State, made.held = spool.Held, m.now()
+	}
+	m.tasks[info.ID] = made
 	signal(m.wake)
 	return info.ID
 }

@@ -91,6 +91,7 @@ func (m *Memory) learn(t *memoryTask, r spool.Reach) {
 // move makes the tasks of a reroute.
 func (m *Memory) move(t *memoryTask, s spool.Settlement) {
 	for _, task := range s.Moved {
+		task.From = &t.info.Envelope.From
 		m.addTask(m.messages[t.info.ID.Message], task, taskTimes{
 			queued:  t.info.Queued,
 			warns:   t.info.Warns,

@@ -72,10 +72,29 @@ type Envelope struct {
 	RequireTLS bool
 	// Priority is MT-PRIORITY (RFC 6710), -9 to 9; higher goes first.
 	Priority int
+	// By is DELIVERBY (RFC 2852); the zero value asks for nothing.
+	By By
+	// HoldUntil is when the message may be delivered or passed on at the
+	// earliest (FUTURERELEASE, RFC 4865); zero is at once.
+	HoldUntil time.Time
 	// Arrived is when the message was accepted, by the clock of the spool.
 	Arrived time.Time
 	Client  Client
 }
+
+// By is by when a message shall have been delivered (RFC 2852).
+type By struct {
+	// At is that time; zero means that nothing was asked for.
+	At time.Time
+	// Return has the message returned then (by-mode R); otherwise the sender
+	// is told that it is late, and it goes on (by-mode N).
+	Return bool
+	// Trace asks for a report from each relay on the way.
+	Trace bool
+}
+
+// IsZero tells that nothing was asked for.
+func (b By) IsZero() bool { return b.At.IsZero() }
 
 // Client is who handed a message over; it is what Received and logs say.
 type Client struct {

@@ -44,6 +44,9 @@ type Options struct {
 	Route func(to mail.Address) spool.Destination
 	// Warn and Expire are given to every task, from the commit on; 0 is never.
 	Warn, Expire time.Duration
+	// Now is the clock that HoldUntil and By of an envelope are held against;
+	// nil is time.Now.
+	Now func() time.Time
 }
 
 // Acceptor takes messages in. It is safe for concurrent use.
@@ -100,20 +103,23 @@ func (a *Acceptor) plan(msg *spool.Message, rcpts []mail.Recipient) error {
 	accounts := make(map[string]bool)
 	remotes := make(map[mail.Address]bool)
 	tasks := make(map[spool.Destination]int)
+	queue := func(d spool.Destination, r mail.Recipient) {
+		i, ok := tasks[d]
+		if !ok {
+			i = len(msg.Tasks)
+			tasks[d] = i
+			msg.Tasks = append(msg.Tasks, a.task(d, &msg.Envelope))
+		}
+		msg.Tasks[i].Recipients = append(msg.Tasks[i].Recipients, r)
+	}
 	remote := func(r mail.Recipient) {
 		if remotes[r.To] {
 			return
 		}
 		remotes[r.To] = true
-		d := a.opt.Route(r.To)
-		i, ok := tasks[d]
-		if !ok {
-			i = len(msg.Tasks)
-			tasks[d] = i
-			msg.Tasks = append(msg.Tasks, spool.Task{Destination: d, Warn: a.opt.Warn, Expire: a.opt.Expire})
-		}
-		msg.Tasks[i].Recipients = append(msg.Tasks[i].Recipients, r)
+		queue(a.opt.Route(r.To), r)
 	}
+	held := a.hold(&msg.Envelope) > 0
 	for _, r := range rcpts {
 		if !a.Local(r.To) {
 			remote(r)
@@ -122,6 +128,13 @@ func (a *Acceptor) plan(msg *spool.Message, rcpts []mail.Recipient) error {
 		t, err := a.opt.Directory.Resolve(r.To)
 		if err != nil {
 			return err
+		}
+		if held {
+			queue(spool.Destination{Route: LocalRoute}, r)
+			continue
+		}
+		if len(t.Accounts) > 0 && noticed(&msg.Envelope, r) {
+			queue(spool.Destination{Route: NoticeRoute}, r)
 		}
 		for _, account := range t.Accounts {
 			if !accounts[account] {

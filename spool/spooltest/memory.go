@@ -33,6 +33,7 @@ type memoryState struct {
 	now          func() time.Time
 	ids          mail.IDs
 	messages     map[mail.ID]*memoryMessage
+	once         map[[32]byte]memoryOnce
 	tasks        map[spool.TaskID]*memoryTask
 	destinations map[spool.Destination]*memoryDestination
 	lastToken    uint64
@@ -55,6 +56,7 @@ func NewMemory(opt MemoryOptions) *Memory {
 	return newMemory(&memoryState{
 		now:           opt.Now,
 		messages:      make(map[mail.ID]*memoryMessage),
+		once:          make(map[[32]byte]memoryOnce),
 		tasks:         make(map[spool.TaskID]*memoryTask),
 		destinations:  make(map[spool.Destination]*memoryDestination),
 		mailboxes:     make(map[spool.MailboxID]*memoryMailbox),

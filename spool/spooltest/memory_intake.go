@@ -87,7 +87,29 @@ func (s *memoryStaged) commit(ctx context.Context, msg spool.Message) (spool.Rec
 	if err := m.checkMessage(s, msg); err != nil {
 		return spool.Receipt{}, fmt.Errorf("commit: %w", err)
 	}
+	if err := m.checkOnce(s, msg); err != nil {
+		return spool.Receipt{}, fmt.Errorf("commit: %w", err)
+	}
 	return m.store(s, msg), nil
+}
+
+// memoryOnce is a message that must not be taken again until then.
+type memoryOnce struct {
+	id    mail.ID
+	until time.Time
+}
+
+// checkOnce looks whether a message was committed before, and notes it if not.
+func (m *Memory) checkOnce(s *memoryStaged, msg spool.Message) error {
+	if msg.Once == ([32]byte{}) || msg.OnceFor <= 0 {
+		return nil
+	}
+	now := m.now()
+	if o, ok := m.once[msg.Once]; ok && o.until.After(now) {
+		return &spool.DuplicateError{ID: o.id}
+	}
+	m.once[msg.Once] = memoryOnce{s.id, now.Add(msg.OnceFor)}
+	return nil
 }
 
 // uncertain returns the error of a context that has ended.
@@ -106,6 +128,9 @@ func (m *Memory) checkMessage(s *memoryStaged, msg spool.Message) error {
 	}
 	if len(msg.Deposits) == 0 && len(msg.Tasks) == 0 {
 		return errors.New("a message needs a deposit or a task")
+	}
+	if len(msg.Head) > spool.MaxHead || msg.OnceFor > spool.MaxOnce {
+		return errors.New("too long a head, or too long a time")
 	}
 	for _, d := range msg.Deposits {
 		name := depositName(d)
@@ -136,10 +161,10 @@ func (m *Memory) store(s *memoryStaged, msg spool.Message) spool.Receipt {
 		info: spool.Info{
 			ID:       s.id,
 			Envelope: msg.Envelope,
-			Size:     int64(len(s.body)),
-			Hash:     sha256.Sum256(s.body),
+			Size:     int64(len(msg.Head) + len(s.body)),
+			Hash:     sha256.Sum256(slices.Concat(s.body, msg.Head)),
 		},
-		body:      s.body,
+		body:      slices.Concat(msg.Head, s.body),
 		structure: slices.Clone(msg.Structure),
 	}
 	stored.info.Envelope.Arrived = now

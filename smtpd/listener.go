@@ -36,21 +36,35 @@ func (l *listener) Accept() (net.Conn, error) {
 // admit makes and counts a connection, or tells why there cannot be one.
 func (s *Server) admit(nc net.Conn) (*conn, reply) {
 	addr := remoteAddr(nc)
-	key := network(addr)
+	key := s.network(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.phase != running:
+	if s.phase != running {
 		return nil, errShuttingDown
-	case len(s.conns) >= s.limits.MaxConnections:
-		return nil, reply{421, code{4, 3, 2}, "Too many connections, try again later"}
-	case s.perAddr[key] >= s.limits.MaxPerAddress:
-		return nil, reply{421, code{4, 7, 0}, "Too many connections from your address"}
+	}
+	if err := s.gate.enter(key, s.limits); err != nil {
+		return nil, translate(err)
 	}
 	c := newConn(s, nc, addr)
 	s.conns[c] = key
-	s.perAddr[key]++
 	return c, reply{}
+}
+
+// recount counts a connection as one from addr, when its client turns out to
+// be behind a proxy. It fails if there are too many from there.
+func (s *Server) recount(c *conn, addr netip.Addr) error {
+	key := s.network(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, ok := s.conns[c]
+	if !ok || from == key {
+		return nil
+	}
+	if err := s.gate.move(from, key, s.limits); err != nil {
+		return err
+	}
+	s.conns[c] = key
+	return nil
 }
 
 // release ends the counting of a connection.
@@ -62,14 +76,11 @@ func (s *Server) release(c *conn) {
 		return
 	}
 	delete(s.conns, c)
-	if s.perAddr[key]--; s.perAddr[key] == 0 {
-		delete(s.perAddr, key)
-	}
+	s.gate.leave(key)
 }
 
-// remoteAddr is the client's address, without a zone, as networks are given; the
-// zero Addr, which is in no network,
-// if the connection has none.
+// remoteAddr is the client's address, without a zone, as networks are given;
+// the zero Addr, which is in no network, if the connection has none.
 func remoteAddr(nc net.Conn) netip.Addr {
 	if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")
@@ -77,11 +88,12 @@ func remoteAddr(nc net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// network is what connections are counted by.
-func network(a netip.Addr) netip.Prefix {
-	bits := 32
+// network is what clients are counted by: the network that an address is in,
+// as large as one customer of a provider has it.
+func (s *Server) network(a netip.Addr) netip.Prefix {
+	bits := s.limits.NetworkIPv4
 	if a.Is6() {
-		bits = 64
+		bits = s.limits.NetworkIPv6
 	}
 	p, err := a.Prefix(bits)
 	if err != nil {

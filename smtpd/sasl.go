@@ -4,15 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/emersion/go-sasl"
 
 	"restante/internal/mail"
 )
-
-// maxAuthDelay bounds the delay after a failed login, however many there were.
-const maxAuthDelay = 30 * time.Second
 
 var (
 	errCredentials  = reply{535, code{5, 7, 8}, "Authentication failed"}
@@ -20,42 +16,25 @@ var (
 )
 
 // authenticate checks a password and notes the account. Its errors are
-// replies. Each failure is answered later than the one before, and the last
-// that is allowed ends the connection.
+// replies. What failures cost is in logins.go.
 func (s *session) authenticate(user, password string) error {
 	ctx, cancel := context.WithTimeout(s.srv.ctx, s.srv.limits.CommandTimeout)
 	defer cancel()
+	if err := s.mayLogIn(user); err != nil {
+		return translate(err).library()
+	}
 	account, err := s.srv.opt.Auth.Authenticate(ctx, user, password, s.addr)
 	switch {
 	case err == nil && account != "":
 		s.account = account
+		s.loggedIn(user)
 		s.conn.say(reply{235, code{2, 7, 0}, "Authentication succeeded"})
 		return nil
 	case !errors.Is(err, mail.ErrBadCredentials):
 		s.srv.log.Error("fault", "while", "authenticating", "remote", s.conn.remote(), "error", err)
 		return reply{454, code{4, 7, 0}, "Cannot authenticate at the moment, try again later"}.library()
 	}
-	s.authFailures++
-	s.srv.log.Warn("authentication failed", "remote", s.conn.remote(), "account", user, "failures", s.authFailures)
-	s.penalty()
-	if s.authFailures >= s.srv.limits.AuthFailures {
-		return reply{421, code{4, 7, 0}, "Too many failed logins, closing the connection"}.library()
-	}
-	return errCredentials.library()
-}
-
-// penalty waits, longer each time, unless the server shuts down.
-func (s *session) penalty() {
-	delay := s.srv.limits.AuthDelay
-	for range s.authFailures - 1 {
-		delay = min(2*delay, maxAuthDelay)
-	}
-	t := time.NewTimer(delay)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.srv.draining:
-	}
+	return translate(s.failedLogin(user)).library()
 }
 
 // plainServer is PLAIN (RFC 4616).

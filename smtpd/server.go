@@ -64,6 +64,9 @@ type Options struct {
 	Auth    Authenticator
 	Senders Senders
 	Limits  Limits
+	// Gate is what counts the clients, for all Servers that share it; nil is
+	// one of this Server's own.
+	Gate *Gate
 	// Logger gets one line for each accepted message and each refusal; nil
 	// is none.
 	Logger *slog.Logger
@@ -82,14 +85,25 @@ type Limits struct {
 	// MaxRecipients is for one message. 1000.
 	MaxRecipients int
 	// MaxConnections and MaxPerAddress bound the connections at one time, in
-	// all (1000) and from one IPv4 address or one IPv6 /64 (100).
+	// all (1000) and from one client network (100), over all Servers with the
+	// same Gate.
 	MaxConnections, MaxPerAddress int
+	// NetworkIPv4 and NetworkIPv6 are the prefix lengths of what counts as one
+	// client network. 32 and 64.
+	NetworkIPv4, NetworkIPv6 int
+	// StrangerRates are for each client network, TrustedRates for each that
+	// may relay, AccountRates for each account, wherever it sends from; with
+	// an account the others do not count. A message over its rate is refused
+	// with 450 4.7.1. No limits.
+	StrangerRates, TrustedRates, AccountRates Rates
 	// MaxErrors is how many commands of a connection may be refused, and
 	// MaxRefused how many recipients for good, before it is closed. Both
 	// count anew after each accepted message. 20 and 100.
 	MaxErrors, MaxRefused int
-	// AuthFailures is how many failed logins a connection may have; each is
-	// answered after a delay that begins with AuthDelay and doubles. 3, 1 s.
+	// AuthFailures is how many failed logins a connection may have. After
+	// each, the next login from the same network or into the same account is
+	// looked at only after a delay, which begins with AuthDelay and doubles.
+	// 3, 1 s.
 	AuthFailures int
 	AuthDelay    time.Duration
 	// CommandTimeout is for a command to arrive whole, or for a TLS
@@ -119,6 +133,9 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.MaxRecipients, 1000)
 	orInt(&l.MaxConnections, 1000)
 	orInt(&l.MaxPerAddress, 100)
+	orInt(&l.NetworkIPv4, 32)
+	orInt(&l.NetworkIPv6, 64)
+	l.NetworkIPv4, l.NetworkIPv6 = min(l.NetworkIPv4, 32), min(l.NetworkIPv6, 128)
 	orInt(&l.MaxErrors, 20)
 	orInt(&l.MaxRefused, 100)
 	orInt(&l.AuthFailures, 3)
@@ -139,6 +156,7 @@ type Server struct {
 	limits Limits
 	log    *slog.Logger
 	policy policy
+	gate   *Gate
 	lib    *smtp.Server
 
 	// ctx is what waits on behalf of clients; it ends when they are cut off.
@@ -152,7 +170,6 @@ type Server struct {
 	phase    phase
 	listener net.Listener
 	conns    map[*conn]netip.Prefix
-	perAddr  map[netip.Prefix]int
 }
 
 // phase is how far a shutdown has come.
@@ -181,7 +198,10 @@ func New(opt Options) *Server {
 		draining: make(chan struct{}),
 		done:     make(chan struct{}),
 		conns:    make(map[*conn]netip.Prefix),
-		perAddr:  make(map[netip.Prefix]int),
+		gate:     opt.Gate,
+	}
+	if s.gate == nil {
+		s.gate = NewGate()
 	}
 	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

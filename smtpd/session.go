@@ -75,6 +75,9 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 	if err := s.srv.policy.sender(s.client(), s.asked.from); err != nil {
 		return translate(err).library()
 	}
+	if err := s.takeMessage(); err != nil {
+		return translate(err).library()
+	}
 	s.tx = transaction{open: true, mailCommand: s.asked}
 	s.conn.say(reply{250, code{2, 1, 0}, "Sender accepted"})
 	return nil
@@ -85,6 +88,9 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	to, err := s.srv.policy.recipient(s.client(), s.rcpt)
 	if err != nil {
 		s.logFault("checking a recipient", err)
+		return translate(err).library()
+	}
+	if err := s.takeRecipient(); err != nil {
 		return translate(err).library()
 	}
 	s.tx.rcpts = append(s.tx.rcpts, mail.Recipient{To: to})

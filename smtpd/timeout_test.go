@@ -132,24 +132,3 @@ func TestClientDoesNotRead(t *testing.T) {
 		}
 	})
 }
-
-// Each failed login is answered later than the one before.
-func TestAuthDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := openPipe(t, func(o *Options) { o.Limits.AuthFailures = 8 })
-		defer h.close()
-		s := &session{srv: h.srv, conn: &conn{}}
-		var waits []time.Duration
-		for range 8 {
-			s.authFailures++
-			begin := time.Now()
-			s.penalty()
-			waits = append(waits, time.Since(begin))
-		}
-		for i, w := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
-			if waits[i] != w*time.Second {
-				t.Errorf("wait %d is %v", i, waits[i])
-			}
-		}
-	})
-}

@@ -13,8 +13,8 @@ import (
 func headerRecipients(b *header.Block) []string {
 	prefix := ""
 	for _, f := range b.Fields() {
-		if _, ok := recipientField(f.Name, "Resent-"); ok {
-			prefix = "Resent-"
+		if _, ok := recipientField(f.Name, resentPrefix); ok {
+			prefix = resentPrefix
 		}
 	}
 	var list []string
@@ -39,12 +39,28 @@ func recipientField(name, prefix string) (string, bool) {
 	return "", false
 }
 
-// withoutBcc returns the header as it was, but for the Bcc fields.
-func withoutBcc(b *header.Block) []byte {
+const resentPrefix = "Resent-"
+
+// isResent tells whether the message is handed over for another time, by who
+// may not be its author (RFC 5322 section 3.6.6).
+func isResent(b *header.Block) bool {
+	for _, name := range []string{"To", "Cc", "Bcc", "From", "Sender", "Date", "Message-ID"} {
+		if b.Has(resentPrefix + name) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutOwn returns the header as it was, but for the fields that end here:
+// blind copies, and Return-Path, which is the final delivery's to write.
+func withoutOwn(b *header.Block) []byte {
 	raw := b.Raw()
 	var out []byte
 	for _, f := range b.Fields() {
-		if !strings.EqualFold(f.Name, "Bcc") && !strings.EqualFold(f.Name, "Resent-Bcc") {
+		switch strings.ToLower(f.Name) {
+		case "bcc", "resent-bcc", "return-path":
+		default:
 			continue
 		}
 		// Fields are parts of raw in their order, so the first match is it or

@@ -37,6 +37,8 @@ type Bodies interface {
 
 // Acceptor takes handed-over mail in; *accept.Acceptor is one.
 type Acceptor interface {
+	// Check fails with mail.ErrNoSuchUser for a recipient that leads nowhere.
+	Check(to mail.Address) error
 	Begin(env mail.Envelope, rcpts []mail.Recipient) (*accept.Message, error)
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"restante/internal/accept"
 	"restante/internal/header"
 	"restante/internal/mail"
+	"restante/spool"
 )
 
 // commitPatience bounds the wait for a commit.
@@ -30,6 +32,7 @@ func (sub Submission) query() url.Values {
 	set("name", sub.Name)
 	set("envid", sub.EnvID)
 	set("ret", sub.Ret)
+	set("once", sub.Once)
 	if sub.FromHeader {
 		q.Set("from_header", "true")
 	}
@@ -54,6 +57,8 @@ func submissionFromQuery(q url.Values) (Submission, error) {
 			sub.EnvID = values[0]
 		case "ret":
 			sub.Ret = values[0]
+		case "once":
+			sub.Once = values[0]
 		case "to":
 			sub.Recipients = values
 		case "notify":
@@ -81,6 +86,7 @@ type submission struct {
 	env   mail.Envelope
 	rcpts []mail.Recipient
 	head  []byte // the fields as they will be stored, without the empty line
+	date  time.Time
 }
 
 // postMessage takes a message in: the answer comes when it is durable.
@@ -89,46 +95,88 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sub := submission{server: s, peer: peerOf(r.Context()), Submission: q}
-	if err := sub.envelope(); err != nil {
-		return err
-	}
 	if r.ContentLength > s.opt.MaxSize {
 		// Before the client sends it all in vain.
 		return errorf(CodeTooLarge, "larger than %d octets", s.opt.MaxSize)
 	}
-	block, rest, err := header.Read(newLines(s.body(w, r, s.opt.MaxSize)), s.opt.MaxHeader)
-	if errors.Is(err, header.ErrTooLarge) {
-		return errorf(CodeTooLarge, "header larger than %d octets", s.opt.MaxHeader)
-	}
+	sub := s.submission(peerOf(r.Context()), q)
+	block, rest, err := sub.read(s.body(w, r, s.opt.MaxSize))
 	if err != nil {
 		return err
 	}
-	if n := block.Hops(); n > s.opt.MaxHops {
-		return errorf(CodeUnprocessable, "mail loop: %d Received fields", n)
+	done, err := sub.commit(context.WithoutCancel(r.Context()), block, rest)
+	if err != nil {
+		return err
+	}
+	s.prolongWrite(w)
+	writeJSON(w, http.StatusCreated, done)
+	return nil
+}
+
+func (s *Server) submission(peer Peer, q Submission) *submission {
+	return &submission{server: s, peer: peer, Submission: q, date: s.opt.Now()}
+}
+
+// read reads the envelope and the header, and judges both.
+func (sub *submission) read(body io.Reader) (*header.Block, io.Reader, error) {
+	if err := sub.envelope(); err != nil {
+		return nil, nil, err
+	}
+	opt := sub.server.opt
+	block, rest, err := header.Read(newLines(body), opt.MaxHeader)
+	if errors.Is(err, header.ErrTooLarge) {
+		return nil, nil, errorf(CodeTooLarge, "header larger than %d octets", opt.MaxHeader)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := sub.readHeader(block); err != nil {
-		return err
+		return nil, nil, err
 	}
+	if n := block.Hops(); n > opt.MaxHops {
+		return block, rest, errorf(CodeUnprocessable, "mail loop: %d Received fields", n)
+	}
+	return block, rest, nil
+}
+
+// commit makes the message durable for the recipients there are.
+func (sub *submission) commit(ctx context.Context, block *header.Block, rest io.Reader) (Submitted, error) {
+	s := sub.server
 	m, err := s.opt.Accept.Begin(sub.env, sub.rcpts)
 	if err != nil {
-		return err
+		return Submitted{}, err
 	}
 	defer m.Abort()
 	if err := sub.write(m, block, rest); err != nil {
-		return err
+		return Submitted{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), commitPatience)
+	if sub.Once != "" {
+		m.Once(onceKey(sub.Once), spool.MaxOnce)
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	receipt, err := m.Commit(ctx)
-	if err != nil {
-		return err
+	var before *spool.DuplicateError
+	if errors.As(err, &before) {
+		s.opt.Logger.Info("handed over again, and taken before", "service", "control", "id", before.ID.String())
+		return Submitted{ID: before.ID}, nil
 	}
-	s.log(r, "accepted", "service", "control", "id", receipt.ID.String(), "from", sub.env.From.String(), "recipients", len(sub.rcpts), "size", m.Size())
-	s.prolongWrite(w)
-	writeJSON(w, http.StatusCreated, Submitted{ID: receipt.ID, Deposited: len(receipt.Deposited), Queued: len(receipt.Tasks)})
-	return nil
+	if err != nil {
+		return Submitted{}, err
+	}
+	s.opt.Logger.Info("accepted", "service", "control", "id", receipt.ID.String(), "from", sub.env.From.String(),
+		"recipients", len(sub.rcpts), "size", m.Size(), "by", sub.peer.Name, "uid", sub.peer.UID)
+	return Submitted{ID: receipt.ID, Deposited: len(receipt.Deposited), Queued: len(receipt.Tasks)}, nil
 }
+
+// onceKey is what a client's name for a transaction is called in the spool.
+func onceKey(once string) [32]byte { return sha256.Sum256([]byte("handed over\x00" + once)) }
+
+// maxEnvID and maxOnce bound what a client names a message, in octets.
+const (
+	maxEnvID = 100
+	maxOnce  = 100
+)
 
 // envelope reads what the parameters say.
 func (sub *submission) envelope() error {
@@ -146,8 +194,11 @@ func (sub *submission) envelope() error {
 			return fmt.Errorf("sender: %w", err)
 		}
 	}
-	if len(sub.EnvID) > 100 {
-		return errorf(CodeBadRequest, "envid: longer than 100 octets")
+	if len(sub.EnvID) > maxEnvID {
+		return errorf(CodeBadRequest, "envid: longer than %d octets", maxEnvID)
+	}
+	if len(sub.Once) > maxOnce {
+		return errorf(CodeBadRequest, "once: longer than %d octets", maxOnce)
 	}
 	sub.env.EnvID = sub.EnvID
 	if sub.env.Ret, err = parseRet(sub.Ret); err != nil {
@@ -211,8 +262,8 @@ func (sub *submission) readHeader(b *header.Block) error {
 				return err
 			}
 		}
-		raw = withoutBcc(b)
 	}
+	raw = withoutOwn(b)
 	if len(sub.rcpts) == 0 {
 		return errorf(CodeBadRequest, "no recipients")
 	}
@@ -231,14 +282,20 @@ func (sub *submission) write(m *accept.Message, b *header.Block, rest io.Reader)
 		received.For = sub.rcpts[0].To
 	}
 	front := received.String()
-	for _, name := range b.Missing("Date", "Message-ID", "From") {
-		switch name {
-		case "Date":
-			front += header.Date(opt.Now())
-		case "Message-ID":
-			front += header.MessageID(m.ID().String(), opt.Hostname)
-		case "From":
-			front += header.Compose("From", sub.fromField())
+	prefix := ""
+	if isResent(b) {
+		// Who resends signs for that; the original's fields are the author's.
+		prefix = resentPrefix
+	}
+	for _, name := range []string{"Date", "Message-ID", "From"} {
+		switch {
+		case b.Has(prefix + name):
+		case name == "Date":
+			front += prefix + header.Date(sub.date)
+		case name == "Message-ID":
+			front += prefix + header.MessageID(m.ID().String(), opt.Hostname)
+		case name == "From":
+			front += header.Compose(prefix+name, sub.fromField())
 		}
 	}
 	eight := &eightBit{w: m}

@@ -165,17 +165,21 @@ type Failure struct {
 type Submission struct {
 	// From is the sender: an address, a bare local name, or "<>" for the null
 	// sender; "" is the user at the other end.
-	From string
+	From string `json:"from,omitempty"`
 	// Name is the display name for a From field that is missing.
-	Name string
+	Name string `json:"name,omitempty"`
 	// Recipients are addresses or bare local names.
-	Recipients []string
-	// FromHeader adds the recipients of To, Cc and Bcc, and takes Bcc off.
-	FromHeader bool
+	Recipients []string `json:"recipients,omitempty"`
+	// FromHeader adds the recipients of To, Cc and Bcc.
+	FromHeader bool `json:"from_header,omitempty"`
 	// EnvID and Ret ("full", "hdrs") are DSN's; Notify ("never" alone, or any
 	// of "success", "failure", "delay") goes for every recipient.
-	EnvID, Ret string
-	Notify     []string
+	EnvID  string   `json:"envid,omitempty"`
+	Ret    string   `json:"ret,omitempty"`
+	Notify []string `json:"notify,omitempty"`
+	// Once is a name of the client's choice, at most 100 octets: what is
+	// handed over again under the same name within a day is taken once.
+	Once string `json:"once,omitempty"`
 }
 
 // Submitted is the acknowledgement of a message: it is durable.

@@ -87,6 +87,18 @@ type Entry struct {
 	ModSeq ModSeq
 }
 
+// Overview is what a session must know of a mailbox to open it.
+type Overview struct {
+	// Mailbox is the row; what follows is as of its ModSeq.
+	Mailbox Mailbox
+	// UIDs are those of all entries, ascending.
+	UIDs []UID
+	// FirstUnseen is the lowest UID without Seen, 0 if there is none.
+	FirstUnseen UID
+	// Keywords are those that entries have, sorted, without duplicates.
+	Keywords []string
+}
+
 // Change is one line of a mailbox's journal.
 type Change struct {
 	UID    UID
@@ -148,6 +160,9 @@ type Mailboxes interface {
 	Subscribe(account, name string, on bool) error
 	Subscriptions(account string) ([]string, error)
 
+	// Overview returns what a session needs to open a mailbox, without the
+	// cost of reading its entries. An entry that is damaged is listed.
+	Overview(id MailboxID) (Overview, error)
 	// Entries iterates over the entries with from <= UID <= to, ascending,
 	// as of the time of the call; to 0 is no bound.
 	Entries(id MailboxID, from, to UID) iter.Seq2[Entry, error]

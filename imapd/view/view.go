@@ -78,43 +78,23 @@ type Summary struct {
 
 // Open reads a mailbox. It fails with spool.ErrNoMailbox.
 func Open(src spool.Mailboxes, id spool.MailboxID) (*View, Summary, error) {
-	// The row is read first: what changes between it and the entries is then
-	// seen twice, and never missed.
-	row, err := src.MailboxByID(id)
+	o, err := src.Overview(id)
 	if err != nil {
 		return nil, Summary{}, fmt.Errorf("open mailbox: %w", err)
 	}
 	v := &View{
 		src:    src,
 		id:     id,
-		uids:   make([]spool.UID, 0, row.Messages),
-		modseq: row.ModSeq,
+		uids:   o.UIDs,
+		modseq: o.Mailbox.ModSeq,
 		held:   make(map[spool.UID]bool),
 		own:    make(map[spool.UID]spool.ModSeq),
 	}
-	sum := Summary{Mailbox: row}
-	keywords := make(map[string]bool)
-	for e, err := range src.Entries(id, 1, 0) {
-		if err != nil {
-			return nil, Summary{}, fmt.Errorf("open mailbox: %w", err)
-		}
-		v.uids = append(v.uids, e.UID)
-		if sum.FirstUnseen == 0 && e.Flags.System&spool.Seen == 0 {
-			sum.FirstUnseen = uint32(len(v.uids))
-		}
-		for _, k := range e.Flags.Keywords {
-			keywords[k] = true
-		}
-		if e.ModSeq > v.modseq {
-			v.own[e.UID] = e.ModSeq
-		}
-	}
-	for k := range keywords {
-		sum.Keywords = append(sum.Keywords, k)
-	}
-	slices.Sort(sum.Keywords)
 	v.top = v.Last()
-	sum.Mailbox.UIDNext = max(sum.Mailbox.UIDNext, v.top+1)
+	sum := Summary{Mailbox: o.Mailbox, Keywords: o.Keywords}
+	if o.FirstUnseen != 0 {
+		sum.FirstUnseen, _ = v.Seq(o.FirstUnseen)
+	}
 	return v, sum, nil
 }
 

@@ -40,6 +40,7 @@ func kindNames() map[byte]string {
 		kGarbage: "garbage mark", kTask: "task", kQueue: "queue index", kTimer: "timer", kDestination: "destination",
 		kName: "mailbox name", kSubscribed: "subscription", kMailbox: "mailbox", kEntry: "entry",
 		kJournal: "journal", kZombie: "deleted mailbox", kLoss: "loss",
+		kBlock: "mailbox index", kKeyword: "keyword",
 	}
 }
 
@@ -312,8 +313,10 @@ func keyLength(kind byte) int {
 		return 1 + 8 + taskLen
 	case kMailbox, kZombie:
 		return 1 + 8
-	case kEntry:
+	case kEntry, kBlock:
 		return 1 + 8 + 4
+	case kKeyword:
+		return 1 + 8 + keywordHash
 	case kJournal:
 		return 1 + 8 + 8 + 4
 	case kLoss:
@@ -345,6 +348,8 @@ func (c *checker) keyText(key []byte) string {
 		return fmt.Sprintf("mailbox %d", mailboxOf(key))
 	case kEntry:
 		return fmt.Sprintf("mailbox %d, UID %d", mailboxOf(key), uidOf(key))
+	case kBlock, kKeyword:
+		return fmt.Sprintf("mailbox %d, %s %x", mailboxOf(key), name, key[9:])
 	case kJournal:
 		return fmt.Sprintf("mailbox %d, journal %d, UID %d", mailboxOf(key), modSeqOf(key), uidOf(key))
 	}

@@ -392,7 +392,7 @@ func damages() []damage {
 // Every damage is found, mended without deleting anything that can be read,
 // and gone when looked for again.
 func TestCheckFindsAndRepairs(t *testing.T) {
-	for _, d := range damages() {
+	for _, d := range append(damages(), indexDamages()...) {
 		t.Run(d.name, func(t *testing.T) {
 			p := newPatient(t)
 			if rep, list := check(t, p.Engine, false); rep.Findings != 0 {

@@ -34,12 +34,13 @@ type box struct {
 	journal indexSum      // journal keys of entries that are not deleted
 	// stones tells that a tombstone is of an entry that is there.
 	stones bool
+	index  boxIndex
 }
 
 // mailboxes walks rows, entries and journals side by side.
 func (c *checker) mailboxes() error {
 	its := make(map[byte]*badgerdb.Iterator)
-	for _, kind := range []byte{kMailbox, kZombie, kEntry, kJournal} {
+	for _, kind := range []byte{kMailbox, kZombie, kEntry, kJournal, kBlock, kKeyword} {
 		it := c.t.keys([]byte{kind})
 		defer it.Close()
 		it.Rewind()
@@ -115,6 +116,7 @@ func (c *checker) gatherBox(its map[byte]*badgerdb.Iterator, b *box) error {
 			if err != nil {
 				c.find(damageRecord, c.keyText(key), c.dropBadEntry(key), "%s", why(err))
 				b.counts.UIDNext = max(b.counts.UIDNext, uidOf(key)+1)
+				b.index.take(uidOf(key), nil)
 				return nil
 			}
 			b.take(&n)
@@ -141,6 +143,7 @@ func (c *checker) gatherBox(its map[byte]*badgerdb.Iterator, b *box) error {
 			}
 			return nil
 		}),
+		c.gatherIndex(its, b),
 	)
 }
 
@@ -148,6 +151,7 @@ func (b *box) take(n *spool.Entry) {
 	count(&b.counts, n, 1)
 	b.counts.UIDNext = max(b.counts.UIDNext, n.UID+1)
 	b.counts.ModSeq = max(b.counts.ModSeq, n.ModSeq)
+	b.index.take(n.UID, &n.Flags)
 }
 
 // judgeBox tells what is wrong with a mailbox.
@@ -156,6 +160,10 @@ func (c *checker) judgeBox(b *box) error {
 	c.highest = max(c.highest, b.id)
 	if !b.there && b.zombie {
 		return nil // being freed
+	}
+	if !b.there && b.index.stored && b.counts == (spool.Mailbox{}) {
+		c.find(damageStray, name, c.dropIndex(b.id), "it has an index, and neither a row nor entries")
+		return nil
 	}
 	if !b.there || b.err != nil {
 		what := "it has entries and no row"

@@ -48,6 +48,10 @@ func TestRecordsRoundTrip(t *testing.T) {
 		InternalDate: at, Saved: at.Add(1), Prefix: []byte("Return-Path: <>\r\n"), Size: 77, ModSeq: 1 << 40,
 	}
 	same(t, entry, encodeEntry(&entry), func(p []byte) (spool.Entry, error) { return decodeEntry(8, p) })
+	b := block{present: fullBitmap(), unseen: bitmap{1, 1 << 63, 0, 7}}
+	same(t, b, b.encode(), decodeBlock)
+	word := keywordRecord{"$Forwarded", 1 << 33}
+	same(t, word, word.encode(), decodeKeyword)
 }
 
 func same[T any](t *testing.T, want T, payload []byte, decode func([]byte) (T, error)) {
@@ -89,6 +93,8 @@ func FuzzDecoders(f *testing.F) {
 	f.Add((&taskRecord{rcpts: make([]spool.RecipientState, 2)}).encode())
 	f.Add((&messageRecord{}).encode())
 	f.Add(encodeEntry(&spool.Entry{Flags: spool.Flags{Keywords: []string{"k"}}}))
+	f.Add((&block{present: fullBitmap(), unseen: bitmap{1, 2, 3, 4}}).encode())
+	f.Add((&keywordRecord{"$Junk", 3}).encode())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		decodeMessage(p)
 		decodeRefs(p)
@@ -97,6 +103,8 @@ func FuzzDecoders(f *testing.F) {
 		decodeMailbox(1, p)
 		decodeEntry(1, p)
 		decodeCounter(p)
+		decodeBlock(p)
+		decodeKeyword(p)
 		destinationOf(append([]byte{kQueue}, p...))
 		taskOf(p)
 	})

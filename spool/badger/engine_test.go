@@ -271,7 +271,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.settled()
-	for _, kind := range []byte{kMessage, kRefs, kStructure, kChunk, kGarbage, kTask, kQueue, kTimer, kDestination, kName, kMailbox, kEntry, kJournal, kZombie} {
+	for _, kind := range []byte{kMessage, kRefs, kStructure, kChunk, kGarbage, kTask, kQueue, kTimer, kDestination, kName, kMailbox, kEntry, kJournal, kBlock, kKeyword, kZombie} {
 		if n := count0(t, e, kind); n != 0 {
 			t.Errorf("%d records of kind %q are left", n, kind)
 		}

@@ -24,15 +24,18 @@ const entryStep = 1000
 var errUIDs = errors.New("spool: mailbox has no UIDs left")
 
 // addEntry stores an entry under the next UID, at the row's present ModSeq,
-// which the caller has raised; the caller stores the row and counts the
-// reference.
-func (t *tx) addEntry(m *spool.Mailbox, n *spool.Entry, now time.Time) error {
+// which the caller has raised; the caller stores the row and the index, and
+// counts the reference.
+func (t *tx) addEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, now time.Time) error {
 	if m.UIDNext == math.MaxUint32 {
 		return errUIDs
 	}
 	n.UID, n.ModSeq, n.Saved = m.UIDNext, m.ModSeq, now
 	m.UIDNext++
 	count(m, n, 1)
+	if err := x.change(n.UID, nil, &n.Flags); err != nil {
+		return err
+	}
 	return t.putEntry(m.ID, n)
 }
 
@@ -56,8 +59,12 @@ func (t *tx) putEntry(id spool.MailboxID, n *spool.Entry) error {
 }
 
 // removeEntry deletes an entry, leaves its tombstone, and drops its reference.
-func (t *tx) removeEntry(m *spool.Mailbox, n *spool.Entry, freed *[]mail.ID) error {
+// The caller stores the row and the index.
+func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, freed *[]mail.ID) error {
 	count(m, n, -1)
+	if err := x.change(n.UID, &n.Flags, nil); err != nil {
+		return err
+	}
 	if err := t.delete(entryKey(m.ID, n.UID)); err != nil {
 		return err
 	}
@@ -106,15 +113,7 @@ func (e *Engine) Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool
 				if to != 0 && uid > to {
 					return nil
 				}
-				var n spool.Entry
-				err := it.Item().Value(func(v []byte) error {
-					p, err := unseal(key, v)
-					if err == nil {
-						n, err = decodeEntry(uid, p)
-					}
-					return err
-				})
-				n.UID = uid
+				n, err := itemEntry(it.Item(), uid)
 				if !yield(n, err) {
 					return nil
 				}
@@ -230,7 +229,7 @@ func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool
 	if err != nil {
 		return out, false, err
 	}
-	next := m.ModSeq + 1
+	next, index := m.ModSeq+1, t.index(id)
 	for i := range entries {
 		n := &entries[i]
 		if n.ModSeq > unchangedSince {
@@ -243,6 +242,9 @@ func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool
 				return out, false, err
 			}
 			count(&m, n, -1)
+			if err := index.change(n.UID, &n.Flags, &flags); err != nil {
+				return out, false, err
+			}
 			n.Flags, n.ModSeq, m.ModSeq = flags, next, next
 			count(&m, n, 1)
 			if err := t.putEntry(id, n); err != nil {
@@ -253,7 +255,7 @@ func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool
 		out.Changed = append(out.Changed, *n)
 	}
 	if changed {
-		err = t.setRow(&m)
+		err = errors.Join(index.flush(), t.setRow(&m))
 	}
 	return out, changed, err
 }
@@ -354,29 +356,31 @@ func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID
 		return out, err
 	}
 	m.ModSeq++
+	index := t.index(to)
 	for _, n := range entries {
 		out.Source = append(out.Source, n.UID)
 		if err := t.ref(n.Message, 1); err != nil {
 			return out, err
 		}
-		if err := t.addEntry(&m, &n, now); err != nil {
+		if err := t.addEntry(&m, index, &n, now); err != nil {
 			return out, err
 		}
 		out.Target = append(out.Target, n.UID)
 	}
-	if err := t.setRow(&m); err != nil || !move {
+	if err := errors.Join(index.flush(), t.setRow(&m)); err != nil || !move {
 		return out, err
 	}
 	if m, err = t.row(from); err != nil { // again: it may be the same mailbox
 		return out, err
 	}
 	m.ModSeq++
+	index = t.index(from)
 	for i := range entries {
-		if err := t.removeEntry(&m, &entries[i], freed); err != nil {
+		if err := t.removeEntry(&m, index, &entries[i], freed); err != nil {
 			return out, err
 		}
 	}
-	return out, t.setRow(&m)
+	return out, errors.Join(index.flush(), t.setRow(&m))
 }
 
 // Expunge implements spool.Mailboxes.
@@ -390,13 +394,8 @@ func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, err
 		return nil, err
 	}
 	if uids == nil {
-		for n, err := range e.Entries(id, 1, 0) {
-			if err != nil {
-				return nil, err
-			}
-			if n.Flags.System&spool.Deleted != 0 {
-				uids = append(uids, n.UID)
-			}
+		if uids, err = e.deletedUIDs(id); err != nil {
+			return nil, err
 		}
 	}
 	return e.remove(id, uids, true)
@@ -436,12 +435,13 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, free
 		return nil, err
 	}
 	m.ModSeq++
+	index := t.index(id)
 	for i := range entries {
 		n := &entries[i]
 		if deletedOnly && n.Flags.System&spool.Deleted == 0 {
 			continue
 		}
-		if err := t.removeEntry(&m, n, freed); err != nil {
+		if err := t.removeEntry(&m, index, n, freed); err != nil {
 			return nil, err
 		}
 		out = append(out, n.UID)
@@ -449,7 +449,7 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, free
 	if len(out) == 0 {
 		return nil, nil
 	}
-	return out, t.setRow(&m)
+	return out, errors.Join(index.flush(), t.setRow(&m))
 }
 
 // watchers are those who wait for changes of a mailbox.

@@ -41,6 +41,9 @@ import (
 //	E mailbox:8 uid:4                        entry
 //	J mailbox:8 modseq:8 uid:4               journal: the entry's latest change;
 //	                                         UID 0: tombstones up to here are gone
+//	U mailbox:8 block:4                      index: which of 256 UIDs are there,
+//	                                         unseen, deleted
+//	K mailbox:8 hash:16                      a keyword and how many entries have it
 //	z mailbox:8                              deleted mailbox whose entries are
 //	                                         still to be freed
 const (
@@ -60,6 +63,8 @@ const (
 	kEntry       = 'E'
 	kJournal     = 'J'
 	kZombie      = 'z'
+	kBlock       = 'U'
+	kKeyword     = 'K'
 	kLoss        = 'L'
 )
 

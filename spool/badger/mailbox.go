@@ -215,14 +215,11 @@ func (e *Engine) renameInbox(account, to string) error {
 	if err != nil {
 		return fmt.Errorf("rename: %w", err)
 	}
-	var uids []spool.UID
-	for n, err := range e.Entries(inbox.ID, 1, 0) {
-		if err != nil {
-			return fmt.Errorf("rename: %w", err)
-		}
-		uids = append(uids, n.UID)
+	o, err := e.Overview(inbox.ID)
+	if err != nil {
+		return fmt.Errorf("rename: %w", err)
 	}
-	_, err = e.Move(inbox.ID, uids, target.ID)
+	_, err = e.Move(inbox.ID, o.UIDs, target.ID)
 	return err
 }
 
@@ -398,8 +395,9 @@ func (t *tx) deposit(id mail.ID, size int64, d spool.Deposit, now time.Time) (sp
 	if n.InternalDate.IsZero() {
 		n.InternalDate = now
 	}
-	if err := t.addEntry(&m, &n, now); err != nil {
+	index := t.index(m.ID)
+	if err := t.addEntry(&m, index, &n, now); err != nil {
 		return spool.Deposited{}, err
 	}
-	return spool.Deposited{Mailbox: m.ID, UIDValidity: m.UIDValidity, UID: n.UID}, t.setRow(&m)
+	return spool.Deposited{Mailbox: m.ID, UIDValidity: m.UIDValidity, UID: n.UID}, errors.Join(index.flush(), t.setRow(&m))
 }

@@ -9,7 +9,7 @@ import (
 
 // formatVersion is what this engine writes. An older format is migrated at
 // Open, a newer one is refused.
-const formatVersion = 1 + 1 // one more than there are migrations
+const formatVersion = 1 + 2 // one more than there are migrations
 
 // migration leads from one format to the next. Its run may be ended by a crash
 // at any point and is then called again from the beginning, on what its
@@ -24,6 +24,7 @@ type migration struct {
 func migrations() []migration {
 	return []migration{
 		{"an identity, by which incremental backups know their spool", giveIdentity},
+		{"the index of mailboxes, by which they open without reading their entries", indexMailboxes},
 	}
 }
 

@@ -218,7 +218,7 @@ func (e *Engine) sweepBody(id mail.ID) error {
 	}
 }
 
-// sweepMailbox frees the entries of a deleted mailbox, its journal, and then
+// sweepMailbox frees the entries of a deleted mailbox, its journal and index, and then
 // the zombie record.
 func (e *Engine) sweepMailbox(id spool.MailboxID) error {
 	if _, err := e.MailboxByID(id); !errors.Is(err, spool.ErrNoMailbox) {
@@ -228,7 +228,7 @@ func (e *Engine) sweepMailbox(id spool.MailboxID) error {
 		}
 		return err
 	}
-	for _, kind := range []byte{kEntry, kJournal} {
+	for _, kind := range []byte{kEntry, kJournal, kBlock, kKeyword} {
 		for {
 			keys, err := e.firstKeys(mailboxKey(kind, id), sweepStep)
 			if err != nil {

@@ -218,7 +218,11 @@ func (w *world) sameBox(m spool.Mailbox) error {
 	if byName, err := w.other.Mailbox(m.Account, m.Name); err != nil || byName != o {
 		return fmt.Errorf("by name it is %+v, %w, by ID %+v", byName, err, o)
 	}
-	for _, fault := range auditMailbox(o, other) {
+	view, err := w.other.Overview(o.ID)
+	if err != nil {
+		return err
+	}
+	for _, fault := range append(auditMailbox(o, other), auditOverview(view, o, other)...) {
 		return fmt.Errorf("the engine's row %+v: %s", o, fault)
 	}
 	if m.Messages != o.Messages || m.Unseen != o.Unseen || m.Deleted != o.Deleted || m.Size != o.Size {

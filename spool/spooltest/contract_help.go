@@ -308,12 +308,16 @@ func (c *contract) entry(id spool.MailboxID, uid spool.UID) spool.Entry {
 	return e
 }
 
-// audit holds what the row of a mailbox says against its entries.
+// audit holds what the row and the overview of a mailbox say against its
+// entries.
 func (c *contract) audit(id spool.MailboxID) {
 	c.Helper()
 	row, err := c.store.MailboxByID(id)
 	c.must(err)
-	for _, fault := range auditMailbox(row, c.entries(id)) {
+	entries := c.entries(id)
+	o, err := c.store.Overview(id)
+	c.must(err)
+	for _, fault := range append(auditMailbox(row, entries), auditOverview(o, row, entries)...) {
 		c.Errorf("mailbox %q: %s", row.Name, fault)
 	}
 }

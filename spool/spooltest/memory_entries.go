@@ -50,6 +50,29 @@ func cloneEntry(e spool.Entry) spool.Entry {
 	return e
 }
 
+// Overview implements spool.Mailboxes.
+func (m *Memory) Overview(id spool.MailboxID) (spool.Overview, error) {
+	if err := m.enter(OpMailboxes); err != nil {
+		return spool.Overview{}, err
+	}
+	defer m.mu.Unlock()
+	b, err := m.byID(id)
+	if err != nil {
+		return spool.Overview{}, err
+	}
+	o := spool.Overview{Mailbox: b.counted()}
+	for _, e := range b.entries {
+		o.UIDs = append(o.UIDs, e.UID)
+		if o.FirstUnseen == 0 && e.Flags.System&spool.Seen == 0 {
+			o.FirstUnseen = e.UID
+		}
+		o.Keywords = append(o.Keywords, e.Flags.Keywords...)
+	}
+	slices.Sort(o.Keywords)
+	o.Keywords = slices.Compact(o.Keywords)
+	return o, nil
+}
+
 // Entries implements spool.Mailboxes.
 func (m *Memory) Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool.Entry, error] {
 	if err := m.enter(OpMailboxes); err != nil {

@@ -1,0 +1,442 @@
+package badger
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"restante/spool"
+)
+
+// The index of a mailbox says which UIDs it has and which of them are unseen
+// or deleted, in one short record for each blockUIDs of them, and how many
+// entries have each keyword. Opening a mailbox reads it instead of the entries.
+// Every change of an entry changes it in the same transaction.
+
+// blockUIDs is how many UIDs one record of the index covers.
+const blockUIDs = 256
+
+func blockOf(uid spool.UID) uint32 { return uint32(uid) / blockUIDs }
+
+func blockKey(id spool.MailboxID, n uint32) []byte {
+	return binary.BigEndian.AppendUint32(mailboxKey(kBlock, id), n)
+}
+
+// keywordKey has a hash for the keyword, so that any keyword fits.
+func keywordKey(id spool.MailboxID, keyword string) []byte {
+	sum := sha256.Sum256([]byte(keyword))
+	return append(mailboxKey(kKeyword, id), sum[:keywordHash]...)
+}
+
+const keywordHash = 16
+
+// bitmap has a bit for each UID of a block.
+type bitmap [blockUIDs / 64]uint64
+
+func (b *bitmap) set(uid spool.UID, on bool) {
+	word, bit := &b[uid%blockUIDs/64], uint64(1)<<(uid%64)
+	if *word &^= bit; on {
+		*word |= bit
+	}
+}
+
+func (b *bitmap) has(uid spool.UID) bool { return b[uid%blockUIDs/64]>>(uid%64)&1 != 0 }
+
+// uids appends the UIDs whose bits are set in block n.
+func (b *bitmap) uids(list []spool.UID, n uint32) []spool.UID {
+	first := spool.UID(n) * blockUIDs
+	for i, word := range b {
+		base := first + spool.UID(i)*64
+		for ; word != 0; word &= word - 1 {
+			list = append(list, base+spool.UID(bits.TrailingZeros64(word)))
+		}
+	}
+	return list
+}
+
+// first returns the lowest UID of block n whose bit is set, or 0.
+func (b *bitmap) first(n uint32) spool.UID {
+	for i, word := range b {
+		if word != 0 {
+			return spool.UID(n)*blockUIDs + spool.UID(i*64+bits.TrailingZeros64(word))
+		}
+	}
+	return 0
+}
+
+// block is what is stored under U.
+type block struct{ present, unseen, deleted bitmap }
+
+func (b *block) set(uid spool.UID, f *spool.Flags) {
+	b.present.set(uid, f != nil)
+	b.unseen.set(uid, f != nil && f.System&spool.Seen == 0)
+	b.deleted.set(uid, f != nil && f.System&spool.Deleted != 0)
+}
+
+// How a bitmap is stored: most are all of one kind.
+const (
+	bitmapNone = iota
+	bitmapAll
+	bitmapBits
+)
+
+func (b *block) encode() []byte {
+	e := &enc{b: append(make([]byte, 0, 1+3*(1+blockUIDs/8)+sumLen), recordVersion)}
+	for _, m := range []*bitmap{&b.present, &b.unseen, &b.deleted} {
+		switch *m {
+		case bitmap{}:
+			e.byte(bitmapNone)
+		case fullBitmap():
+			e.byte(bitmapAll)
+		default:
+			e.byte(bitmapBits)
+			for _, word := range m {
+				e.b = binary.BigEndian.AppendUint64(e.b, word)
+			}
+		}
+	}
+	return e.b
+}
+
+func fullBitmap() (b bitmap) {
+	for i := range b {
+		b[i] = ^uint64(0)
+	}
+	return b
+}
+
+func decodeBlock(payload []byte) (b block, err error) {
+	d := openRecord(payload)
+	for _, m := range []*bitmap{&b.present, &b.unseen, &b.deleted} {
+		switch d.byte() {
+		case bitmapNone:
+		case bitmapAll:
+			*m = fullBitmap()
+		case bitmapBits:
+			p := d.take(blockUIDs / 8)
+			for i := range m {
+				if len(p) > 0 {
+					m[i] = binary.BigEndian.Uint64(p[8*i:])
+				}
+			}
+		default:
+			d.fail()
+		}
+	}
+	return b, d.end()
+}
+
+// keywordRecord is what is stored under K.
+type keywordRecord struct {
+	keyword string
+	entries uint64
+}
+
+func (k *keywordRecord) encode() []byte {
+	e := newRecord()
+	e.string(k.keyword)
+	e.uint(k.entries)
+	return e.b
+}
+
+func decodeKeyword(payload []byte) (k keywordRecord, err error) {
+	d := openRecord(payload)
+	k.keyword = d.string()
+	k.entries = d.uint()
+	return k, d.end()
+}
+
+// indexing gathers what an operation changes of a mailbox's index, and stores
+// it in the end, each record once.
+type indexing struct {
+	t        *tx
+	id       spool.MailboxID
+	blocks   map[uint32]*block
+	keywords map[string]int
+}
+
+func (t *tx) index(id spool.MailboxID) *indexing {
+	return &indexing{t: t, id: id, blocks: make(map[uint32]*block), keywords: make(map[string]int)}
+}
+
+// change notes the flags that an entry had and has, nil if it is not there.
+func (x *indexing) change(uid spool.UID, old, now *spool.Flags) error {
+	n := blockOf(uid)
+	b := x.blocks[n]
+	if b == nil {
+		b = new(block)
+		var err error
+		*b, err = x.t.block(x.id, n)
+		if errors.Is(err, spool.ErrCorrupt) {
+			*b, err = x.t.recallBlock(x.id, n)
+		}
+		if err != nil {
+			return err
+		}
+		x.blocks[n] = b
+	}
+	b.set(uid, now)
+	x.count(old, -1)
+	x.count(now, 1)
+	return nil
+}
+
+func (x *indexing) count(f *spool.Flags, by int) {
+	if f != nil {
+		for _, k := range f.Keywords {
+			x.keywords[k] += by
+		}
+	}
+}
+
+// flush stores what was noted.
+func (x *indexing) flush() error {
+	for n, b := range x.blocks {
+		key := blockKey(x.id, n)
+		var err error
+		if b.present == (bitmap{}) {
+			err = x.t.delete(key)
+		} else {
+			err = x.t.set(key, b.encode())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for k, by := range x.keywords {
+		if by == 0 {
+			continue
+		}
+		key := keywordKey(x.id, k)
+		r, err := load(x.t, key, decodeKeyword)
+		switch {
+		case errors.Is(err, spool.ErrCorrupt):
+			continue // the check counts it again
+		case err != nil && !errors.Is(err, spool.ErrNotFound):
+			return err
+		}
+		if r = (keywordRecord{k, r.entries + uint64(by)}); r.entries == 0 {
+			err = x.t.delete(key)
+		} else {
+			err = x.t.set(key, r.encode())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// block loads a block; one that is not stored has no UIDs.
+func (t *tx) block(id spool.MailboxID, n uint32) (block, error) {
+	b, err := load(t, blockKey(id, n), decodeBlock)
+	if errors.Is(err, spool.ErrNotFound) {
+		return block{}, nil
+	}
+	return b, err
+}
+
+// recallBlock makes a block out of the entries. Those that cannot be read are
+// there, with no flags that are known.
+func (t *tx) recallBlock(id spool.MailboxID, n uint32) (b block, err error) {
+	it := t.keys(mailboxKey(kEntry, id))
+	defer it.Close()
+	for it.Seek(entryKey(id, spool.UID(n)*blockUIDs)); it.Valid() && len(it.Item().Key()) == keyLength(kEntry); it.Next() {
+		uid := uidOf(it.Item().Key())
+		if blockOf(uid) != n {
+			break
+		}
+		entry, err := itemEntry(it.Item(), uid)
+		if err != nil {
+			entry.Flags = spool.Flags{System: spool.Seen}
+		}
+		b.set(uid, &entry.Flags)
+	}
+	return b, nil
+}
+
+// itemEntry reads the entry that an iterator stands at.
+func itemEntry(item *badgerdb.Item, uid spool.UID) (n spool.Entry, err error) {
+	err = item.Value(func(v []byte) error {
+		p, err := unseal(item.Key(), v)
+		if err == nil {
+			n, err = decodeEntry(uid, p)
+		}
+		return err
+	})
+	n.UID = uid
+	return n, err
+}
+
+// eachBlock calls f with the blocks of a mailbox, in order, until it returns
+// false. One that cannot be read is made out of the entries.
+func (t *tx) eachBlock(id spool.MailboxID, f func(n uint32, b *block) bool) error {
+	it := t.keys(mailboxKey(kBlock, id))
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		if len(key) != keyLength(kBlock) {
+			continue // malformed: Check tells
+		}
+		n := binary.BigEndian.Uint32(key[9:])
+		var b block
+		err := it.Item().Value(func(v []byte) error {
+			p, err := unseal(key, v)
+			if err == nil {
+				b, err = decodeBlock(p)
+			}
+			return err
+		})
+		if errors.Is(err, spool.ErrCorrupt) {
+			b, err = t.recallBlock(id, n)
+		}
+		if err != nil {
+			return fmt.Errorf("index of mailbox %d: %w", id, err)
+		}
+		if !f(n, &b) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// usedKeywords returns the keywords of a mailbox, sorted. A record that cannot
+// be read is passed over; the check tells of it.
+func (t *tx) usedKeywords(id spool.MailboxID) (list []string, err error) {
+	it := t.keys(mailboxKey(kKeyword, id))
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		err := it.Item().Value(func(v []byte) error {
+			p, err := unseal(key, v)
+			if err != nil {
+				return err
+			}
+			r, err := decodeKeyword(p)
+			if err == nil {
+				list = append(list, r.keyword)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, spool.ErrCorrupt) {
+			return nil, err
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// Overview implements spool.Mailboxes. It reads one short record for each 256
+// UIDs.
+func (e *Engine) Overview(id spool.MailboxID) (o spool.Overview, err error) {
+	err = e.read(func(t *tx) error {
+		if o.Mailbox, err = t.row(id); err != nil {
+			return err
+		}
+		if o.Keywords, err = t.usedKeywords(id); err != nil {
+			return err
+		}
+		o.UIDs = make([]spool.UID, 0, o.Mailbox.Messages)
+		return t.eachBlock(id, func(n uint32, b *block) bool {
+			o.UIDs = b.present.uids(o.UIDs, n)
+			if o.FirstUnseen == 0 {
+				o.FirstUnseen = b.unseen.first(n)
+			}
+			return true
+		})
+	})
+	return o, err
+}
+
+// deletedUIDs returns the UIDs that have \Deleted.
+func (e *Engine) deletedUIDs(id spool.MailboxID) (uids []spool.UID, err error) {
+	err = e.read(func(t *tx) error {
+		return t.eachBlock(id, func(n uint32, b *block) bool {
+			uids = b.deleted.uids(uids, n)
+			return true
+		})
+	})
+	return uids, err
+}
+
+// indexMailboxes leads to the format that has the index of mailboxes. Each of
+// its transactions stores what does not change while it runs.
+func indexMailboxes(e *Engine) error {
+	t := e.view()
+	defer t.discard()
+	var ids []spool.MailboxID
+	collect(t, []byte{kMailbox}, func(key []byte) {
+		if len(key) == keyLength(kMailbox) {
+			ids = append(ids, mailboxOf(key))
+		}
+	})
+	for _, id := range ids {
+		if err := e.indexMailbox(t, id); err != nil {
+			return fmt.Errorf("mailbox %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) indexMailbox(t *tx, id spool.MailboxID) error {
+	made, keywords := t.recallIndex(id)
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(made)), entryStep) {
+		if err := e.do(func(t *tx) error {
+			for _, n := range part {
+				if err := t.set(blockKey(id, n), made[n].encode()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(keywords)), entryStep) {
+		if err := e.do(func(t *tx) error {
+			for _, k := range part {
+				r := keywordRecord{k, uint64(keywords[k])}
+				if err := t.set(keywordKey(id, k), r.encode()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recallIndex makes the whole index of a mailbox out of its entries.
+func (t *tx) recallIndex(id spool.MailboxID) (blocks map[uint32]*block, keywords map[string]int) {
+	blocks, keywords = make(map[uint32]*block), make(map[string]int)
+	it := t.keys(mailboxKey(kEntry, id))
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if len(it.Item().Key()) != keyLength(kEntry) {
+			continue
+		}
+		uid := uidOf(it.Item().Key())
+		n, err := itemEntry(it.Item(), uid)
+		if err != nil {
+			n.Flags = spool.Flags{System: spool.Seen}
+		}
+		b := blocks[blockOf(uid)]
+		if b == nil {
+			b = new(block)
+			blocks[blockOf(uid)] = b
+		}
+		b.set(uid, &n.Flags)
+		for _, k := range n.Flags.Keywords {
+			keywords[k]++
+		}
+	}
+	return blocks, keywords
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"time"
 )
 
 var (
@@ -14,13 +15,16 @@ var (
 	errAborted = errors.New("smtpd: message aborted by the client")
 
 	errBareBody = reply{550, code{5, 5, 2}, "Message has a bare CR or LF: lines must end in CR LF"}
+	errNulBody  = reply{550, code{5, 5, 2}, "Message has a NUL octet"}
+	errSlow     = reply{421, code{4, 4, 2}, "Too slow, closing the connection"}
 )
 
 // body is a message on its way in, by DATA or BDAT. It is the only place that
 // decides where a message ends, so there is nobody to disagree with it. Only
 // CR LF "." CR LF ends a DATA (RFC 5321 section 4.1.1.4); a message with line
-// ends of another kind is read to that end and then refused, since the next
-// server on its way might see an end where we saw none.
+// ends of another kind, or with NUL, is read to that end and then refused,
+// since the next server on its way might see an end where we saw none. From
+// listed networks it is made clean instead: see normalizer.
 type body struct {
 	conn *conn
 	// chunked is BDAT: left is what remains of the chunk, last tells that
@@ -29,12 +33,51 @@ type body struct {
 	left          int64
 	opened        bool
 	chunk         int64 // size of the chunk, for the reply to it
+	// binary is BODY=BINARYMIME (RFC 3030 section 3): octets are not judged.
+	binary bool
+	// clean is what the message is read through to be normalized, or nil.
+	clean *normalizer
 
 	state lineState
-	// size counts the octets given out.
+	// size counts the octets of the message, as received.
 	size           int64
 	eightBit, bare bool
+	nul            bool
 	err            error
+	pace           pace
+}
+
+// fault is why a message that was read to its end is refused, or nil.
+func (b *body) fault() error {
+	switch {
+	case b.binary || b.clean != nil:
+		return nil
+	case b.bare:
+		return errBareBody
+	case b.nul:
+		return errNulBody
+	}
+	return nil
+}
+
+// pace is how fast a message comes.
+type pace struct {
+	waited time.Duration
+	octets int // that were used
+}
+
+// slower notes a time of waiting, after which some octets are there to be used,
+// and tells whether the client has been slower than it may be over a whole
+// window. Only the time in which it was its turn counts, and only the average
+// does: a slow link that stalls now and then does well enough.
+func (p *pace) slower(l Limits, waited time.Duration, there int) bool {
+	p.waited += waited
+	if l.MinRate <= 0 || p.waited < l.RateWindow {
+		return false
+	}
+	slow := float64(p.octets+there) < float64(l.MinRate)*p.waited.Seconds()
+	*p = pace{}
+	return slow
 }
 
 // lineState is what came before the next octet.
@@ -52,6 +95,11 @@ const (
 func (b *body) open() {
 	b.opened = true
 	b.chunk = b.left
+	c := b.conn
+	c.in.grow()
+	if !b.binary && c.srv.normalizes(c.session.addr) {
+		b.clean = newNormalizer(readerFunc(b.read))
+	}
 	if !b.chunked {
 		b.conn.send([]byte("354 Go ahead, end with a line of one dot\r\n"))
 	}
@@ -60,14 +108,24 @@ func (b *body) open() {
 // Read returns the message without the transparency of DATA, and io.EOF after
 // its end. It fails with errTooBig once it has given out more than the limit,
 // with errGone and errAborted.
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.read(p)
+func (b *body) Read(p []byte) (n int, err error) {
+	if b.clean != nil {
+		n, err = b.clean.Read(p)
+	} else {
+		n, err = b.read(p)
+	}
 	if err == nil && b.size > b.conn.srv.limits.MaxSize {
 		err = errTooBig
 	}
 	return n, err
 }
 
+// readerFunc is a reader that is a function.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// read is Read before the message is normalized.
 func (b *body) read(p []byte) (int, error) {
 	for b.err == nil {
 		if b.chunked && b.left == 0 {
@@ -89,6 +147,7 @@ func (b *body) read(p []byte) (int, error) {
 			used, n = b.unstuff(p, buf)
 		}
 		b.conn.in.Discard(used)
+		b.pace.octets += used
 		b.size += int64(n)
 		if n > 0 || len(p) == 0 {
 			return n, nil
@@ -105,12 +164,17 @@ func (b *body) fill() ([]byte, error) {
 		if c.ended {
 			return nil, errGone
 		}
+		begin := time.Now()
 		err := c.arm(c.srv.limits.DataTimeout, false)
 		if err == nil {
 			_, err = c.in.Peek(1)
 		}
 		if err != nil {
 			c.readFailed(err)
+			return nil, errGone
+		}
+		if b.pace.slower(c.srv.limits, time.Since(begin), c.in.Buffered()) {
+			c.hangUp(errSlow)
 			return nil, errGone
 		}
 	}
@@ -175,7 +239,7 @@ func (b *body) plain(p []byte) int {
 	var seen byte
 	n := len(p)
 	for i, ch := range p {
-		if ch == '\r' || ch == '\n' {
+		if ch == '\r' || ch == '\n' || ch == 0 {
 			n = i
 			break
 		}
@@ -199,6 +263,8 @@ func (b *body) step(ch byte) {
 		b.state = afterCR
 	case ch == '\n':
 		b.bare = true
+	case ch == 0:
+		b.nul = true
 	case ch >= 0x80:
 		b.eightBit = true
 	}
@@ -220,7 +286,12 @@ func (b *body) endChunk() {
 	c := b.conn
 	c.send(reply{250, code{2, 0, 0}, strconv.FormatInt(b.chunk, 10) + " octets received"}.wire())
 	for b.err == nil && b.left == 0 && !b.last {
+		begin := time.Now()
 		b.err = b.nextChunk()
+		if !c.ended && b.pace.slower(c.srv.limits, time.Since(begin), c.in.Buffered()) {
+			c.hangUp(errSlow)
+			b.err = errGone
+		}
 	}
 }
 
@@ -282,6 +353,7 @@ func (b *body) drain() bool {
 				return false
 			}
 			n, _ := b.conn.in.Discard(len(buf))
+			b.pace.octets += n
 			b.left -= int64(n)
 		}
 		return true

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"net"
@@ -35,7 +34,7 @@ func newTestBody(t testing.TB, r io.Reader) *body {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })
 	c := newConn(srv, server, netip.Addr{})
-	c.in = bufio.NewReader(r)
+	c.in = newInput(r, &srv.buffers)
 	return &body{conn: c, opened: true}
 }
 

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
 	"errors"
@@ -15,8 +14,6 @@ import (
 )
 
 const (
-	// inBuffer holds the longest line there is, that of AUTH.
-	inBuffer = 16 << 10
 	// outBuffer is how much of replies is gathered before it is sent.
 	outBuffer = 8 << 10
 	// lingerTime and lingerSize bound how long a closed connection is read
@@ -34,7 +31,7 @@ type conn struct {
 	session  *session
 
 	stream net.Conn // Conn, or TLS over it
-	in     *bufio.Reader
+	in     *input
 	tls    *tls.ConnectionState // nil without TLS
 
 	out     []byte  // replies to be sent
@@ -53,7 +50,8 @@ type conn struct {
 	closed    bool
 
 	errors, refused int       // see Limits
-	until           time.Time // when the transfer of a body must be over
+	junk            int       // commands that led to nothing; see maxJunk
+	until           time.Time // when the transaction must have come further
 
 	mu    sync.Mutex
 	phase phase
@@ -61,7 +59,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, addr netip.Addr) *conn {
-	c := &conn{Conn: nc, srv: s, stream: nc, in: bufio.NewReaderSize(nc, inBuffer)}
+	c := &conn{Conn: nc, srv: s, stream: nc, in: newInput(nc, &s.buffers)}
 	c.session = &session{conn: c, srv: s, addr: addr}
 	return c
 }
@@ -93,10 +91,42 @@ func (c *conn) Read(p []byte) (n int, err error) {
 }
 
 // start establishes TLS where a connection begins with it; the greeting is
-// held until then.
+// held until then. Otherwise it sees whether a stranger can wait.
 func (c *conn) start() bool {
 	c.started = true
-	return !c.srv.opt.ImplicitTLS || c.handshake()
+	if c.srv.opt.ImplicitTLS {
+		return c.handshake()
+	}
+	return c.listenFirst()
+}
+
+// listenFirst holds the greeting back for a moment. Whoever speaks before it
+// (RFC 5321 section 3.1) does not look at replies, and is sent away. It tells
+// whether the client is still there.
+func (c *conn) listenFirst() bool {
+	delay := c.srv.opt.GreetDelay
+	if delay <= 0 && !c.srv.opt.RefuseEarly || !c.stranger() {
+		return true
+	}
+	if delay > 0 && c.in.Buffered() == 0 {
+		if c.arm(delay, true) != nil {
+			return true // the next read says so
+		}
+		_, err := c.in.Peek(1)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
+	}
+	if c.in.Buffered() > 0 {
+		c.say(errEarly)
+		c.hangup = true
+	}
+	return true
+}
+
+// stranger tells whether the client is one that nobody has vouched for.
+func (c *conn) stranger() bool {
+	return c.srv.opt.Role == Relay && c.session.account == "" && !c.srv.trusts(c.session.addr)
 }
 
 // Write takes a part of the library's reply.
@@ -123,6 +153,7 @@ func (c *conn) Close() error {
 	if c.linger {
 		c.lingerOn()
 	}
+	c.in.free()
 	return c.stream.Close()
 }
 
@@ -165,7 +196,7 @@ func (c *conn) send(text []byte) {
 	c.out = append(c.out, text...)
 	if last[0] == '4' || last[0] == '5' {
 		c.logRefusal(string(bytes.TrimSpace(last)))
-		if !c.tolerate(last[0] == '5') {
+		if !c.tolerate(last[0] == '5') && !bytes.HasPrefix(last, []byte("421")) {
 			c.logRefusal(errTooMany.String())
 			c.out = append(c.out, errTooMany.wire()...)
 			c.hangup = true

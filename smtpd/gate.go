@@ -163,6 +163,9 @@ func (s *Server) trusts(a netip.Addr) bool {
 	return s.opt.Role == Relay && within(a, s.opt.Trusted)
 }
 
+// normalizes tells whether messages from an address are made clean.
+func (s *Server) normalizes(a netip.Addr) bool { return s.trusts(a) && within(a, s.opt.Normalize) }
+
 func within(a netip.Addr, networks []netip.Prefix) bool {
 	for _, n := range networks {
 		if n.Contains(a) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"strings"
+	"time"
 )
 
 const (
@@ -14,6 +15,13 @@ const (
 	// maxAuth is the longest line of a SASL exchange, and thus of AUTH
 	// (RFC 4954 section 4).
 	maxAuth = 12288
+	// lineTimeout is for a line to arrive whole once it has begun, if
+	// CommandTimeout is not shorter: a few octets now and then do not keep a
+	// connection for long.
+	lineTimeout = time.Minute
+	// maxJunk is how many commands that lead to no message a connection may
+	// give, until a message is accepted; each further one counts as an error.
+	maxJunk = 100
 	// maxSkip is how much of an overlong line is read to find its end.
 	maxSkip = 1 << 20
 )
@@ -22,6 +30,7 @@ var (
 	errLongLine = reply{500, code{5, 5, 2}, "Line too long"}
 	errLongAuth = reply{500, code{5, 5, 6}, "Authentication exchange line is too long"}
 	errBareLine = reply{500, code{5, 5, 2}, "Lines must end in CR LF"}
+	errAhead    = reply{554, code{5, 5, 1}, "You must wait for the reply before you go on"}
 	errBase64   = reply{501, code{5, 5, 2}, "Not base64"}
 )
 
@@ -34,11 +43,49 @@ func (c *conn) next() {
 	}
 	cmd, err := c.readCommand()
 	if err == nil {
+		err = c.judge(cmd)
+	}
+	if err == nil {
 		err = c.dispatch(cmd)
 	}
 	if err != nil && !c.ended {
 		c.send(translate(err).wire())
 	}
+}
+
+// judge looks at when a command comes rather than at what it says.
+func (c *conn) judge(cmd command) error {
+	switch cmd.verb {
+	case "NOOP", "RSET", "VRFY", "EHLO", "HELO", "LHLO":
+		if c.junk++; c.junk > maxJunk && !c.tolerate(true) {
+			c.hangup = true
+			return errTooMany
+		}
+	}
+	if c.ahead(cmd.verb) {
+		c.hangup = true
+		return errAhead
+	}
+	return nil
+}
+
+// ahead tells whether a stranger has sent more than it may before the reply to
+// this command (RFC 2920 section 3.1): after a command whose reply decides on
+// what follows, or anything at all where it has not been told that it may.
+// Honest software waits there; what does not is made to send blindly, or has
+// been talked into it by somebody else.
+func (c *conn) ahead(verb string) bool {
+	if !c.srv.opt.RefuseEarly || c.in.Buffered() == 0 || !c.stranger() {
+		return false
+	}
+	switch verb {
+	case "EHLO", "HELO", "LHLO", "DATA", "AUTH":
+		return true
+	case "BDAT", "QUIT":
+		// What follows are the chunk, and nobody's business.
+		return false
+	}
+	return !c.session.esmtp
 }
 
 // nextAuthLine reads the client's answer to a SASL challenge.
@@ -91,23 +138,21 @@ func (c *conn) readCommand() (command, error) {
 }
 
 // readLine reads a line of at most max octets and returns it without CRLF.
-// While it waits for one, nothing is left unsent. The deadline is for the
-// whole line, so that one octet now and then does not keep a connection.
+// While it waits for one, nothing is left unsent. After a line with a bare LF
+// the connection ends: for somebody in between, who knows only CR LF, it and
+// what follows it are one line, and nothing of that may be run.
 func (c *conn) readLine(max int) (string, error) {
-	if buf, _ := c.in.Peek(c.in.Buffered()); bytes.IndexByte(buf, '\n') < 0 {
-		c.flush()
+	c.in.shrink()
+	if err := c.awaitLine(); err != nil {
+		c.readFailed(err)
+		return "", errGone
 	}
 	if c.ended {
 		return "", errGone
 	}
-	idle := !c.session.tx.open
-	if err := c.arm(c.srv.limits.CommandTimeout, idle); err != nil {
-		c.readFailed(err)
-		return "", errGone
-	}
 	line, err := c.in.ReadSlice('\n')
 	skipped := 0
-	for ; err == bufio.ErrBufferFull && skipped <= maxSkip; skipped += inBuffer {
+	for ; err == bufio.ErrBufferFull && skipped <= maxSkip; skipped += largeBuffer {
 		_, err = c.in.ReadSlice('\n')
 	}
 	switch {
@@ -123,9 +168,34 @@ func (c *conn) readLine(max int) (string, error) {
 		}
 		return "", errLongLine
 	case !bytes.HasSuffix(line, []byte("\r\n")):
-		return "", errBareLine
+		c.hangUp(errBareLine)
+		return "", errGone
 	}
 	return string(line[:len(line)-2]), nil
+}
+
+// awaitLine waits for a line to begin, and sets the deadline for its end.
+func (c *conn) awaitLine() error {
+	limit, idle := c.srv.limits.CommandTimeout, !c.session.tx.open
+	if c.in.hasLine() {
+		return c.arm(limit, idle)
+	}
+	c.flush()
+	if c.in.Buffered() == 0 && !c.ended {
+		if err := c.arm(limit, idle); err != nil {
+			return err
+		}
+		if _, err := c.in.Peek(1); err != nil {
+			return err
+		}
+		if c.in.hasLine() {
+			return nil
+		}
+	}
+	if c.ended {
+		return nil
+	}
+	return c.arm(min(limit, lineTimeout), idle)
 }
 
 // parseCommand takes a line apart. Only AUTH may be as long as maxAuth.

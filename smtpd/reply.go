@@ -50,6 +50,7 @@ var (
 	errShuttingDown = reply{421, code{4, 3, 2}, "Shutting down, try again later"}
 	errTimeout      = reply{421, code{4, 4, 2}, "Timeout, closing the connection"}
 	errTooMany      = reply{421, code{4, 7, 0}, "Too many errors, closing the connection"}
+	errEarly        = reply{554, code{5, 5, 1}, "You must wait for the greeting"}
 	errTooBig       = reply{552, code{5, 3, 4}, "Message is larger than this server takes"}
 	errUnavailable  = reply{451, code{4, 3, 0}, "Cannot take mail at the moment, try again later"}
 	errFull         = reply{452, code{4, 3, 1}, "Storage is full, try again later"}

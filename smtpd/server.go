@@ -57,6 +57,16 @@ type Options struct {
 	// Trusted are the networks that may relay without authentication; the
 	// submission role does not look at them.
 	Trusted []netip.Prefix
+	// Normalize are the networks of old devices: what their messages have for
+	// line ends is made CR LF, and NUL dropped, where others are refused with
+	// 550 5.5.2. Only clients that are in Trusted too are spared so.
+	Normalize []netip.Prefix
+	// GreetDelay is how long strangers, who are neither trusted nor
+	// authenticated, wait for the greeting of a relay; those that speak before
+	// it are refused with 554 5.5.1. RefuseEarly does the same with those that
+	// send on where the protocol bids them wait (RFC 2920 section 3.1).
+	GreetDelay  time.Duration
+	RefuseEarly bool
 	// Accept takes the messages.
 	Accept *accept.Acceptor
 	// Auth and Senders know the accounts. Without Auth there is no AUTH;
@@ -108,8 +118,15 @@ type Limits struct {
 	AuthDelay    time.Duration
 	// CommandTimeout is for a command to arrive whole, or for a TLS
 	// handshake; 5 minutes. DataTimeout is for each piece of a body to
-	// arrive, 3 minutes, TransferTimeout for all of it, 2 hours.
-	CommandTimeout, DataTimeout, TransferTimeout time.Duration
+	// arrive, 3 minutes, TransferTimeout for all of it, 24 hours.
+	// EnvelopeTimeout is from MAIL until the body begins, 30 minutes.
+	CommandTimeout, DataTimeout, TransferTimeout, EnvelopeTimeout time.Duration
+	// MinRate is how many octets of a body must come in a second, in the
+	// average of each RateWindow of waiting for them; slower clients hold a
+	// place that others need. 100, which the slowest links do, over 5 minutes;
+	// less than 0 is no limit.
+	MinRate    int
+	RateWindow time.Duration
 	// WriteTimeout is for the client to take replies. 1 minute.
 	WriteTimeout time.Duration
 }
@@ -142,7 +159,12 @@ func (l Limits) withDefaults() Limits {
 	orTime(&l.AuthDelay, time.Second)
 	orTime(&l.CommandTimeout, 5*time.Minute)
 	orTime(&l.DataTimeout, 3*time.Minute)
-	orTime(&l.TransferTimeout, 2*time.Hour)
+	orTime(&l.TransferTimeout, 24*time.Hour)
+	orTime(&l.EnvelopeTimeout, 30*time.Minute)
+	orTime(&l.RateWindow, 5*time.Minute)
+	if l.MinRate == 0 {
+		l.MinRate = 100
+	}
 	orTime(&l.WriteTimeout, time.Minute)
 	return l
 }
@@ -158,6 +180,8 @@ type Server struct {
 	policy policy
 	gate   *Gate
 	lib    *smtp.Server
+	// buffers are those of connections that need large ones.
+	buffers sync.Pool
 
 	// ctx is what waits on behalf of clients; it ends when they are cut off.
 	ctx    context.Context

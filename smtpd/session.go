@@ -64,6 +64,7 @@ func (s *session) forget() {
 // Reset ends the transaction.
 func (s *session) Reset() {
 	s.tx = transaction{}
+	s.conn.until = time.Time{}
 	s.asked, s.rcpt, s.body = mailCommand{}, mail.Address{}, nil
 }
 
@@ -79,6 +80,7 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 		return translate(err).library()
 	}
 	s.tx = transaction{open: true, mailCommand: s.asked}
+	s.conn.until = time.Now().Add(s.srv.limits.EnvelopeTimeout)
 	s.conn.say(reply{250, code{2, 1, 0}, "Sender accepted"})
 	return nil
 }
@@ -131,7 +133,7 @@ func (s *session) Data(io.Reader) error {
 	if !b.drain() {
 		c.hangup = true
 	}
-	if b.bare {
+	if b.fault() != nil {
 		// Whoever sends such lines may be made to disagree with us on where
 		// the message ended. What follows could be its rest.
 		c.hangup = true
@@ -140,7 +142,7 @@ func (s *session) Data(io.Reader) error {
 		s.logFault("taking a message", err)
 		return translate(err).library()
 	}
-	c.errors, c.refused = 0, 0
+	c.errors, c.refused, c.junk = 0, 0, 0
 	return reply{250, code{2, 0, 0}, "Accepted as " + id.String()}.library()
 }
 
@@ -169,8 +171,8 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if err := copyBody(m, block, rest); err != nil {
 		return mail.ID{}, fmt.Errorf("transferring the body: %w", err)
 	}
-	if b.bare {
-		return mail.ID{}, errBareBody
+	if err := b.fault(); err != nil {
+		return mail.ID{}, err
 	}
 	if b.eightBit {
 		m.Envelope().EightBit = true

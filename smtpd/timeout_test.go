@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func TestSlowCommand(t *testing.T) {
 			}
 		})
 		c.want("421 4.4.2 *")
-		if d := time.Since(begin); d > 6*time.Minute {
+		if d := time.Since(begin); d != time.Minute {
 			t.Errorf("closed after %v", d)
 		}
 		c.conn.Close()
@@ -54,7 +55,7 @@ func TestSlowCommand(t *testing.T) {
 // last as long as it keeps coming.
 func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := openPipe(t, nil)
+		h := openPipe(t, func(o *Options) { o.Limits.MinRate = -1 })
 		defer h.close()
 		c := h.dial()
 		c.transaction()
@@ -93,7 +94,10 @@ func TestBodyStops(t *testing.T) {
 
 func TestTransferTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := openPipe(t, nil)
+		h := openPipe(t, func(o *Options) {
+			o.Limits.MinRate = -1
+			o.Limits.TransferTimeout = 2 * time.Hour
+		})
 		defer h.close()
 		c := h.dial()
 		c.transaction()
@@ -130,5 +134,140 @@ func TestClientDoesNotRead(t *testing.T) {
 		if d := time.Since(begin); d != time.Minute {
 			t.Errorf("closed after %v", d)
 		}
+	})
+}
+
+// An envelope that never comes to its message does not keep a connection, even
+// if each command comes in time.
+func TestEnvelopeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openPipe(t, nil)
+		defer h.close()
+		c := h.dial()
+		c.transaction()
+		begin := time.Now()
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			for c.write("RCPT TO:<alice@local.example>\r\n") {
+				time.Sleep(4 * time.Minute)
+			}
+		})
+		for strings.HasPrefix(<-c.replies, "250") {
+		}
+		if d := time.Since(begin); d != 30*time.Minute {
+			t.Errorf("closed after %v", d)
+		}
+		c.conn.Close()
+		slow.Wait()
+	})
+}
+
+// A new transaction has its time anew.
+func TestEnvelopeTimeoutBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openPipe(t, nil)
+		defer h.close()
+		c := h.dial()
+		c.want("220 *")
+		c.ask("HELO client.example", "250 *")
+		for range 20 {
+			c.ask("MAIL FROM:<carol@remote.example>", "250 *")
+			time.Sleep(4 * time.Minute)
+			c.ask("RSET", "250 *")
+			time.Sleep(4 * time.Minute)
+		}
+		c.ask("QUIT", "221 *")
+	})
+}
+
+// What comes slower than MinRate over a whole window ends; what comes faster in
+// the average goes on, however long it stalls within one.
+func TestMinRate(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		octets  int // in each burst
+		pause   time.Duration
+		bursts  int
+		chunked bool
+		slow    bool
+	}{
+		{"dribbling", 1, 2 * time.Second, 1000, false, true},
+		{"just too slow", 9000, 100 * time.Second, 100, false, true},
+		{"just fast enough", 11000, 100 * time.Second, 100, false, false},
+		{"a link of 1200 baud", 120, time.Second, 3000, false, false},
+		{"chunks of one octet", 1, 2 * time.Second, 1000, true, true},
+		{"chunks fast enough", 11000, 100 * time.Second, 100, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := openPipe(t, nil)
+				defer h.close()
+				c := h.dial()
+				c.transaction()
+				begin := time.Now()
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					burst, end := strings.Repeat("x", test.octets), "\r\n.\r\n"
+					if test.chunked {
+						burst, end = fmt.Sprintf("BDAT %d\r\n", test.octets)+burst, "BDAT 0 LAST\r\n"
+					} else {
+						c.write("DATA\r\n\r\n")
+					}
+					for range test.bursts {
+						time.Sleep(test.pause)
+						if !c.write(burst) {
+							return
+						}
+					}
+					c.write(end)
+				})
+				var last string
+				for last = range c.replies {
+					if strings.Contains(last, "Accepted") {
+						break
+					}
+				}
+				d := time.Since(begin)
+				switch {
+				case test.slow && !strings.HasPrefix(last, "421 4.4.2 Too slow"), !test.slow && !strings.Contains(last, "Accepted"):
+					t.Errorf("after %v: %q", d, last)
+				case test.slow && d > 8*time.Minute:
+					t.Errorf("ended only after %v", d)
+				}
+				c.conn.Close()
+				sending.Wait()
+			})
+		})
+	}
+}
+
+// Commands that lead to nothing end a connection at some time; messages in
+// between let it go on.
+func TestJunkCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openPipe(t, nil)
+		defer h.close()
+		c := h.dial()
+		c.want("220 *")
+		c.ask("HELO client.example", "250 *")
+		for range 3 {
+			for range 90 {
+				c.ask("NOOP", "250 *")
+			}
+			c.ask("MAIL FROM:<carol@remote.example>", "250 *")
+			c.ask("RCPT TO:<alice@local.example>", "250 *")
+			c.ask("DATA", "354 *")
+			c.ask("\r\nhello\r\n.", "250 *")
+		}
+		n := 0
+		for ; n < 1000; n++ {
+			if c.write([]string{"NOOP\r\n", "RSET\r\n", "VRFY x\r\n"}[n%3]); !strings.HasPrefix(<-c.replies, "25") {
+				break
+			}
+		}
+		if n != maxJunk+20 {
+			t.Errorf("ended after %d commands", n)
+		}
+		c.want("")
 	})
 }

@@ -35,8 +35,8 @@ type Field struct {
 	Name string
 	// Raw is the whole field with its continuation lines and line ends.
 	Raw []byte
-	// colon is the offset of the colon in Raw.
-	colon int
+	// colon is the offset of the colon in Raw, start that of Raw in the block.
+	colon, start int
 }
 
 // RawValue is all that follows the colon, line ends included.
@@ -136,7 +136,7 @@ func Parse(raw []byte) *Block {
 		}
 		if name, colon, ok := Cut(line); ok {
 			start, open = at, true
-			b.fields = append(b.fields, Field{Name: string(name), Raw: raw[at:end:end], colon: colon})
+			b.fields = append(b.fields, Field{Name: string(name), Raw: raw[at:end:end], colon: colon, start: at})
 		} else if open = open && (line[0] == ' ' || line[0] == '\t'); open {
 			b.fields[len(b.fields)-1].Raw = raw[start:end:end]
 		}

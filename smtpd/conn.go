@@ -60,7 +60,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn, addr netip.Addr) *conn {
 	c := &conn{Conn: nc, srv: s, stream: nc, in: newInput(nc, &s.buffers)}
-	c.session = &session{conn: c, srv: s, addr: addr}
+	c.session = &session{conn: c, srv: s, addr: addr, peer: addr}
 	return c
 }
 
@@ -94,6 +94,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 // held until then. Otherwise it sees whether a stranger can wait.
 func (c *conn) start() bool {
 	c.started = true
+	if !c.unwrap() {
+		return false
+	}
 	if c.srv.opt.ImplicitTLS {
 		return c.handshake()
 	}

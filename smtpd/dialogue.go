@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -24,8 +23,13 @@ var (
 func (c *conn) dispatch(cmd command) error {
 	s := c.session
 	switch cmd.verb {
-	case "EHLO", "HELO":
+	case "EHLO", "HELO", "LHLO":
 		return c.hello(cmd)
+	case "XCLIENT":
+		if len(c.srv.opt.Extensions.XClient) == 0 {
+			return errUnknown
+		}
+		return c.xclient(cmd.arg)
 	case "STARTTLS":
 		return c.startTLS(cmd.arg)
 	case "AUTH":
@@ -41,7 +45,7 @@ func (c *conn) dispatch(cmd command) error {
 		case !s.tx.open:
 			return errNoMail
 		case len(s.tx.rcpts) == 0:
-			return errNoRcpt
+			return s.noRecipients()
 		}
 		s.body = &body{conn: c}
 		c.passBody()
@@ -72,12 +76,18 @@ func (c *conn) pass(line string) { c.feed = []byte(line + "\r\n") }
 func (c *conn) passBody() { c.feed = []byte("DATA\r\n.\r\n") }
 
 func (c *conn) hello(cmd command) error {
+	switch lmtp := c.srv.opt.Role == LMTP; {
+	case lmtp && cmd.verb != "LHLO":
+		return errHelloLMTP
+	case !lmtp && cmd.verb == "LHLO":
+		return errUnknown
+	}
 	name, _, _ := strings.Cut(cmd.arg, " ")
-	if name == "" || len(name) > 255 || strings.ContainsFunc(name, func(r rune) bool { return r > '~' }) {
+	if !goodHelo(name) {
 		return reply{501, code{5, 5, 4}, "Tell your name: a domain or an address literal"}
 	}
 	c.session.helo = name
-	c.session.esmtp = cmd.verb == "EHLO"
+	c.session.esmtp = cmd.verb != "HELO"
 	lines := []string{c.srv.opt.Hostname}
 	if c.session.esmtp {
 		lines = c.capabilities()
@@ -92,29 +102,11 @@ func (c *conn) hello(cmd command) error {
 		text = fmt.Appendf(text, "250%c%s\r\n", mark, line)
 	}
 	c.instead, c.replaced = text, true
+	if cmd.verb == "LHLO" {
+		cmd.verb = "EHLO" // to the library they are the same
+	}
 	c.pass(cmd.verb + " client")
 	return nil
-}
-
-// capabilities are the lines of the reply to EHLO, without their codes: what
-// is true of the way to the end, and nothing else.
-func (c *conn) capabilities() []string {
-	caps := []string{
-		c.srv.opt.Hostname,
-		"PIPELINING",
-		"8BITMIME",
-		"ENHANCEDSTATUSCODES",
-		"CHUNKING",
-		"SMTPUTF8",
-		"SIZE " + strconv.FormatInt(c.srv.limits.MaxSize, 10),
-	}
-	if c.srv.opt.TLS != nil && c.tls == nil {
-		caps = append(caps, "STARTTLS")
-	}
-	if c.srv.opt.Auth != nil && c.tls != nil {
-		caps = append(caps, "AUTH PLAIN LOGIN")
-	}
-	return caps
 }
 
 // startTLS does what STARTTLS asks for (RFC 3207). Whatever the client said in
@@ -126,7 +118,7 @@ func (c *conn) startTLS(arg string) error {
 		return errArgument
 	case c.tls != nil:
 		return reply{503, code{5, 5, 1}, "TLS is already in use"}
-	case c.srv.opt.TLS == nil:
+	case c.srv.opt.TLS == nil, c.session.local():
 		return errNotHere
 	case c.in.Buffered() > 0:
 		c.hangup = true
@@ -169,7 +161,7 @@ func (c *conn) auth(arg string) error {
 	mechanism, initial, _ := strings.Cut(arg, " ")
 	initial = strings.Trim(initial, " ")
 	switch {
-	case c.srv.opt.Auth == nil:
+	case c.srv.opt.Auth == nil, c.srv.opt.Role == LMTP:
 		return errNotHere
 	case s.helo == "":
 		return errNoHelo
@@ -199,8 +191,11 @@ func (c *conn) mail(arg string) error {
 	if err := c.srv.policy.transaction(s.client()); err != nil {
 		return err
 	}
-	m, err := parseMail(arg, c.srv.limits.MaxSize)
+	m, err := parseMail(arg, s.offer())
 	if err != nil {
+		return err
+	}
+	if s.envelope, s.granted, err = s.wishes(m); err != nil {
 		return err
 	}
 	s.asked = m
@@ -216,11 +211,11 @@ func (c *conn) rcpt(arg string) error {
 	case len(s.tx.rcpts) >= c.srv.limits.MaxRecipients:
 		return reply{452, code{4, 5, 3}, "Too many recipients, send the others another time"}
 	}
-	to, err := parseRcpt(arg, s.tx.utf8)
+	r, err := parseRcpt(arg, s.tx.utf8)
 	if err != nil {
 		return err
 	}
-	s.rcpt = to
+	s.rcpt = r
 	c.pass("RCPT TO:<to@recipient>")
 	return nil
 }
@@ -241,7 +236,7 @@ func (c *conn) bdat(arg string) error {
 	case !s.tx.open:
 		err = errNoMail
 	case len(s.tx.rcpts) == 0:
-		err = errNoRcpt
+		err = s.noRecipients()
 	}
 	if err != nil {
 		if !b.drain() {

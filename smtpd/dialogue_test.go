@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,12 +25,17 @@ import (
 // lines:
 //
 //	# comment
-//	role submission, implicit-tls, no-tls, no-auth, trusted PREFIX, limit NAME N
+//	role ROLE, unix, implicit-tls, no-tls, no-auth, trusted PREFIX, limit NAME N
 //	              how the server is set up; before anything else
 //	C: text       the client sends text and CR LF; lines that follow one
 //	              another are sent in one go
 //	R: "text"     the client sends a Go string as it is
-//	S: text       the server must reply so; * stands for anything
+//	xclient PREFIX, proxy PREFIX, repeater PREFIX, hold DURATION, once DURATION
+//	              and what it offers (Extensions)
+//	S: text       the server must reply so; * stands for anything. In a reply of
+//	              several lines those that are not asked for are passed over
+//	SS: text      the last line of a whole reply must be so
+//	offers TEXT   one of the lines of that reply was so; offers-not
 //	tls           the client does a TLS handshake
 //	eof           the server must close the connection
 //	second        the client makes another connection, and leaves the first
@@ -40,6 +47,7 @@ import (
 //	queued ADDR   and a task for a recipient
 //	has "text"    and text in the newest message, as stored or unfolded; has-not
 //	envelope 8bit utf8   and what the newest task's envelope says; "7bit" is neither
+//	newest WORD   and what the newest message and its tasks come to; see describe
 //	log text      the log must have a line with text; no-log
 //
 // In C lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
@@ -77,6 +85,7 @@ type player struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	unsent  string
+	lines   []string // of the last reply that SS has read
 }
 
 func (p *player) fatalf(format string, args ...any) {
@@ -145,12 +154,26 @@ func (p *player) play(line string) {
 	p.flush()
 	switch word {
 	case "S:":
-		got, err := p.in.ReadString('\n')
-		if err != nil {
-			p.fatalf("waiting for %q: got %q, %v", rest, got, err)
+		got := p.read(rest)
+		for len(rest) > 3 && strings.HasPrefix(got, rest[:3]+"-") && !like(rest, strings.TrimSuffix(got, "\r\n")) {
+			got = p.read(rest)
 		}
 		if !like(rest, strings.TrimSuffix(got, "\r\n")) || !strings.HasSuffix(got, "\r\n") {
 			p.fatalf("got  %q\nwant %q", got, rest)
+		}
+	case "SS:":
+		p.lines = nil
+		got := p.read(rest)
+		for ; len(got) > 3 && got[3] == '-'; got = p.read(rest) {
+			p.lines = append(p.lines, strings.TrimSpace(got[4:]))
+		}
+		if !like(rest, strings.TrimSuffix(got, "\r\n")) {
+			p.fatalf("got  %q\nwant %q", got, rest)
+		}
+		p.lines = append(p.lines, strings.TrimSpace(got[4:]))
+	case "offers", "offers-not":
+		if slices.ContainsFunc(p.lines, func(l string) bool { return like(rest, l) }) != (word == "offers") {
+			p.fatalf("%s %s: %q", word, rest, p.lines)
 		}
 	case "tls":
 		p.handshake()
@@ -171,11 +194,22 @@ func (p *player) play(line string) {
 	}
 }
 
+// read returns the next line of a reply, of which want is expected.
+func (p *player) read(want string) string {
+	got, err := p.in.ReadString('\n')
+	if err != nil {
+		p.fatalf("waiting for %q: got %q, %v", want, got, err)
+	}
+	return got
+}
+
 // setting handles the words that set up the server.
 func (p *player) setting(word, rest string) bool {
 	switch word {
 	case "role":
-		p.setUp(func(o *Options) { o.Role = map[string]Role{"relay": Relay, "submission": Submission}[rest] })
+		p.setUp(func(o *Options) {
+			o.Role = map[string]Role{"relay": Relay, "submission": Submission, "lmtp": LMTP}[rest]
+		})
 	case "implicit-tls":
 		p.setUp(func(o *Options) { o.ImplicitTLS = true })
 	case "no-tls":
@@ -184,6 +218,28 @@ func (p *player) setting(word, rest string) bool {
 		p.setUp(func(o *Options) { o.Auth = nil })
 	case "trusted":
 		p.setUp(func(o *Options) { o.Trusted = append(o.Trusted, netip.MustParsePrefix(rest)) })
+	case "unix":
+		p.setUp(func(o *Options) { o.Hostname = unixHouse })
+	case "xclient":
+		p.setUp(func(o *Options) { o.Extensions.XClient = append(o.Extensions.XClient, netip.MustParsePrefix(rest)) })
+	case "proxy":
+		p.setUp(func(o *Options) { o.Extensions.Proxy = append(o.Extensions.Proxy, netip.MustParsePrefix(rest)) })
+	case "repeater":
+		p.setUp(func(o *Options) {
+			o.Extensions.Repeaters = append(o.Extensions.Repeaters, netip.MustParsePrefix(rest))
+		})
+	case "hold", "once":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.setUp(func(o *Options) {
+			if word == "hold" {
+				o.Extensions.MaxHold = d
+			} else {
+				o.Extensions.Once = d
+			}
+		})
 	case "limit":
 		name, number, _ := strings.Cut(rest, " ")
 		n, err := strconv.Atoi(number)
@@ -261,6 +317,10 @@ func (p *player) check(word, rest string) {
 		if env.EightBit != strings.Contains(rest, "8bit") || env.UTF8 != strings.Contains(rest, "utf8") {
 			p.fatalf("envelope %+v, want %s", env, rest)
 		}
+	case "newest":
+		if got := h.describe(); !strings.Contains(" "+strings.ReplaceAll(got, "\n", " ")+" ", " "+rest+" ") {
+			p.fatalf("no %s in\n%s", rest, got)
+		}
 	case "log":
 		// A line can come after the reply.
 		for end := time.Now().Add(10 * time.Second); !strings.Contains(h.log.String(), rest); time.Sleep(time.Millisecond) {
@@ -275,6 +335,45 @@ func (p *player) check(word, rest string) {
 	default:
 		p.fatalf("unknown word %q", word)
 	}
+}
+
+// describe tells what the newest message and its tasks come to: a line for the
+// envelope, with its times counted from the arrival by the server's clock, one
+// for each task with its times counted from the commit, and one for each of
+// its recipients.
+func (h *house) describe() string {
+	h.t.Helper()
+	ids := h.ids()
+	if len(ids) == 0 {
+		return "nothing"
+	}
+	id := ids[len(ids)-1]
+	info, err := h.spool.Stat(id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	since := func(from, t time.Time) string {
+		if t.IsZero() {
+			return "never"
+		}
+		return t.Sub(from).String()
+	}
+	env := info.Envelope
+	text := fmt.Sprintf("from=<%s> ret=%d envid=%q priority=%d requiretls=%t by=%s back=%t trace=%t hold=%s helo=%s addr=%s account=%s with=%s\n",
+		env.From, env.Ret, env.EnvID, env.Priority, env.RequireTLS, since(testTime, env.By.At), env.By.Return, env.By.Trace,
+		since(testTime, env.HoldUntil), env.Client.Helo, env.Client.Addr, env.Client.Account, env.Client.Protocol)
+	tasks, err := h.spool.MessageTasks(id)
+	if err != nil && !errors.Is(err, spool.ErrNotFound) {
+		h.t.Fatal(err)
+	}
+	for _, task := range tasks {
+		text += fmt.Sprintf("task=%q due=%s warns=%s expires=%s\n", task.Destination,
+			since(task.Queued, task.Due), since(task.Queued, task.Warns), since(task.Queued, task.Expires))
+		for _, r := range task.Recipients {
+			text += fmt.Sprintf("to=<%s> notify=%d orcpt=%q\n", r.To, r.Notify, r.Original)
+		}
+	}
+	return text
 }
 
 // like matches a reply with a pattern.

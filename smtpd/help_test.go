@@ -111,6 +111,7 @@ func testOptions(intake spool.Intake) Options {
 			Intake:    intake,
 			Directory: fakeDirectory{},
 			Route:     func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+			Now:       func() time.Time { return testTime },
 		}),
 		Auth:    fakeDirectory{},
 		Senders: fakeDirectory{},
@@ -118,6 +119,9 @@ func testOptions(intake spool.Intake) Options {
 		Now:     func() time.Time { return testTime },
 	}
 }
+
+// unixHouse is the name of a house whose door is a Unix socket.
+const unixHouse = "unix.local.example"
 
 // open starts a server on a free port. It is shut down with the test, and then
 // nothing may be left in the making.
@@ -129,7 +133,11 @@ func open(t *testing.T, change func(*Options)) *house {
 	if change != nil {
 		change(&opt)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	network, address := "tcp", "127.0.0.1:0"
+	if opt.Hostname == unixHouse {
+		network, address = "unix", t.TempDir()+"/lmtp"
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +163,7 @@ func open(t *testing.T, change func(*Options)) *house {
 // dial connects, with a deadline for the whole test.
 func (h *house) dial() net.Conn {
 	h.t.Helper()
-	c, err := net.Dial("tcp", h.addr.String())
+	c, err := net.Dial(h.addr.Network(), h.addr.String())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -208,8 +216,8 @@ func (h *house) queue() []spool.TaskInfo {
 	return list
 }
 
-// messages returns the bodies of all that was accepted, each once, by age.
-func (h *house) messages() []string {
+// ids names all that was accepted, by age.
+func (h *house) ids() []mail.ID {
 	h.t.Helper()
 	var ids []mail.ID
 	for _, account := range []string{"alice", "bob", "a b", "jürgen"} {
@@ -225,8 +233,14 @@ func (h *house) messages() []string {
 		ids = append(ids, task.ID.Message)
 	}
 	slices.SortFunc(ids, func(a, b mail.ID) int { return strings.Compare(string(a[:]), string(b[:])) })
+	return slices.Compact(ids)
+}
+
+// messages returns the bodies of all that was accepted, each once, by age.
+func (h *house) messages() []string {
+	h.t.Helper()
 	var list []string
-	for _, id := range slices.Compact(ids) {
+	for _, id := range h.ids() {
 		list = append(list, h.body(id))
 	}
 	return list

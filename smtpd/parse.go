@@ -3,6 +3,7 @@ package smtpd
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/internal/mail"
 )
@@ -10,29 +11,86 @@ import (
 // mailCommand is MAIL with its parameters (RFC 5321 section 4.1.1.2).
 type mailCommand struct {
 	from mail.Address
+	size int64 // SIZE (RFC 1870), 0 if not given
 	// eightBit is BODY=8BITMIME (RFC 6152), utf8 is SMTPUTF8 (RFC 6531).
 	eightBit, utf8 bool
+	// ret and envID are those of RFC 3461.
+	ret   mail.Return
+	envID string
+	// requireTLS is REQUIRETLS (RFC 8689).
+	requireTLS bool
+	// by is BY (RFC 2852), priority is MT-PRIORITY (RFC 6710).
+	by       deliverBy
+	priority int
+	// holdFor and holdUntil are those of RFC 4865; one of them at most.
+	holdFor   time.Duration
+	holdUntil time.Time
+	// repeat is XONCE=NO: the message is meant even if it was taken before.
+	repeat bool
 }
 
-// parseMail reads the argument of MAIL and holds its SIZE (RFC 1870) against
-// the limit.
-func parseMail(arg string, maxSize int64) (mailCommand, error) {
-	var m mailCommand
-	path, params, err := splitPath(arg, "FROM:", code{5, 1, 7})
-	if err != nil {
-		return m, err
-	}
+// rcptCommand is RCPT with its parameters (RFC 5321 section 4.1.1.3).
+type rcptCommand struct {
+	to       mail.Address
+	notify   mail.Notify
+	original string // ORCPT, decoded, or ""
+}
+
+// offer is what a client has been offered, which decides about the parameters
+// that it may use.
+type offer struct {
+	maxSize          int64
+	requireTLS, once bool
+	maxHold          time.Duration // FUTURERELEASE; 0 if it was not offered
+}
+
+var errParameter = reply{555, code{5, 5, 4}, "Parameter not supported"}
+
+// parameters goes through "KEY=value" words, each key once.
+func parameters(params []string, each func(key, value string, valued bool) error) error {
 	seen := make(map[string]bool)
 	for _, p := range params {
 		key, value, valued := strings.Cut(p, "=")
 		key = strings.ToUpper(key)
 		if seen[key] {
-			return m, reply{501, code{5, 5, 4}, "Parameter given twice"}
+			return reply{501, code{5, 5, 4}, "Parameter given twice"}
 		}
 		seen[key] = true
-		if err := m.parameter(key, value, valued, maxSize); err != nil {
-			return m, err
+		if err := each(key, value, valued); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// parseMail reads the argument of MAIL and holds its SIZE (RFC 1870) against
+// the limit.
+func parseMail(arg string, o offer) (mailCommand, error) {
+	var m mailCommand
+	path, params, err := splitPath(arg, "FROM:", code{5, 1, 7})
+	if err != nil {
+		return m, err
+	}
+	err = parameters(params, func(key, value string, valued bool) error {
+		known, good := m.transport(key, value, valued, o)
+		if !known {
+			known, good = m.wish(key, value, o)
+		}
+		switch {
+		case !known:
+			return errParameter
+		case !good:
+			return reply{501, code{5, 5, 4}, "Bad value of parameter " + key}
+		case m.size > o.maxSize:
+			return errTooBig
+		}
+		return nil
+	})
+	if err != nil {
+		return m, err
+	}
+	if m.holdFor > 0 && !m.holdUntil.IsZero() {
+		return m, reply{501, code{5, 5, 4}, "HOLDFOR and HOLDUNTIL exclude each other"}
 	}
 	if path == "" {
 		return m, nil
@@ -41,48 +99,87 @@ func parseMail(arg string, maxSize int64) (mailCommand, error) {
 	return m, err
 }
 
-func (m *mailCommand) parameter(key, value string, valued bool, maxSize int64) error {
-	bad := reply{501, code{5, 5, 4}, "Bad value of parameter " + key}
-	switch {
-	case key == "SIZE":
-		if value == "" || strings.Trim(value, "0123456789") != "" || len(value) > 20 {
-			return bad
-		}
-		// What does not fit into an int64 is larger than any limit.
-		if size, err := strconv.ParseInt(value, 10, 64); err != nil || size > maxSize {
-			return errTooBig
-		}
-	case key == "BODY":
-		switch strings.ToUpper(value) {
-		case "7BIT":
-		case "8BITMIME":
-			m.eightBit = true
-		default:
-			return bad
-		}
-	case key == "SMTPUTF8" && !valued:
+// transport takes the parameters that tell what kind of message it is. It
+// tells whether it knows one, and whether the value is good.
+func (m *mailCommand) transport(key, value string, valued bool, o offer) (known, good bool) {
+	switch key {
+	case "SIZE":
+		m.size, good = parseSize(value)
+		return true, good
+	case "BODY":
+		m.eightBit = strings.EqualFold(value, "8BITMIME")
+		return true, m.eightBit || strings.EqualFold(value, "7BIT")
+	case "SMTPUTF8":
 		m.utf8 = true
-	case key == "AUTH" && value != "":
+		return true, !valued
+	case "REQUIRETLS":
+		// RFC 8689 section 4.1: not where it is not offered, in the clear.
+		m.requireTLS = true
+		return o.requireTLS, !valued
+	case "AUTH":
 		// RFC 4954 section 5: who is not trusted to say so is treated as
 		// if it had said AUTH=<>. Nobody is.
-	case key == "SMTPUTF8", key == "AUTH":
-		return bad
-	default:
-		return reply{555, code{5, 5, 4}, "Parameter not supported"}
+		return true, value != ""
 	}
-	return nil
+	return false, false
 }
 
-// parseRcpt reads the argument of RCPT. There are no parameters yet.
-func parseRcpt(arg string, utf8 bool) (mail.Address, error) {
+// wish takes the parameters that tell what to do with the message; see
+// transport.
+func (m *mailCommand) wish(key, value string, o offer) (known, good bool) {
+	switch key {
+	case "RET":
+		m.ret = map[string]mail.Return{"FULL": mail.ReturnFull, "HDRS": mail.ReturnHeaders}[strings.ToUpper(value)]
+		return true, m.ret != mail.ReturnUnspecified
+	case "ENVID":
+		m.envID, good = parseXtext(value)
+		return true, good && value != "" && len(value) <= maxEnvID
+	case "BY":
+		m.by, good = parseBy(value)
+		return true, good
+	case "MT-PRIORITY":
+		m.priority, good = parsePriority(value)
+		return true, good
+	case "HOLDFOR":
+		m.holdFor, good = parseSeconds(value)
+		return o.maxHold > 0, good
+	case "HOLDUNTIL":
+		m.holdUntil, good = parseHoldUntil(value)
+		return o.maxHold > 0, good
+	case "XONCE":
+		m.repeat = strings.EqualFold(value, "NO")
+		return o.once, m.repeat || strings.EqualFold(value, "YES")
+	}
+	return false, false
+}
+
+// parseRcpt reads the argument of RCPT.
+func parseRcpt(arg string, utf8 bool) (rcptCommand, error) {
+	var r rcptCommand
 	path, params, err := splitPath(arg, "TO:", code{5, 1, 3})
 	if err != nil {
-		return mail.Address{}, err
+		return r, err
 	}
-	if len(params) > 0 {
-		return mail.Address{}, reply{555, code{5, 5, 4}, "Parameter not supported"}
+	err = parameters(params, func(key, value string, _ bool) error {
+		good := false
+		switch key {
+		case "NOTIFY":
+			r.notify, good = parseNotify(value)
+		case "ORCPT":
+			r.original, good = parseOrcpt(value, utf8)
+		default:
+			return errParameter
+		}
+		if !good {
+			return reply{501, code{5, 5, 4}, "Bad value of parameter " + key}
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
 	}
-	return parsePath(path, utf8, "recipient", code{5, 1, 3})
+	r.to, err = parsePath(path, utf8, "recipient", code{5, 1, 3})
+	return r, err
 }
 
 // splitPath divides "FROM:<path> parameters". The path comes without its

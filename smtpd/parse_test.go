@@ -27,8 +27,8 @@ func TestParseRcpt(t *testing.T) {
 		`TO:<"victim@evil.com> ORCPT=rfc822;x"@local.com>`: `"victim@evil.com> ORCPT=rfc822;x"@local.com`,
 	} {
 		got, err := parseRcpt(arg, false)
-		if err != nil || got.String() != want {
-			t.Errorf("%s: %s, %v; want %s", arg, got, err, want)
+		if err != nil || got.to.String() != want {
+			t.Errorf("%s: %s, %v; want %s", arg, got.to, err, want)
 		}
 	}
 	for _, arg := range []string{
@@ -38,7 +38,7 @@ func TestParseRcpt(t *testing.T) {
 		"TO:<a@b.example> X=1", "TO:a@b.example,c@d.example", "TO:<ä@b.example>", "FROM:<a@b.example>",
 	} {
 		if got, err := parseRcpt(arg, false); err == nil {
-			t.Errorf("%s gave %s", arg, got)
+			t.Errorf("%s gave %s", arg, got.to)
 		}
 	}
 }
@@ -51,11 +51,11 @@ func FuzzParsePath(f *testing.F) {
 	f.Add(`a@b SIZE=1`)
 	f.Add("<>")
 	f.Fuzz(func(t *testing.T, arg string) {
-		m, err := parseMail("FROM:"+arg, 1000)
+		m, err := parseMail("FROM:"+arg, offer{maxSize: 1000})
 		if err != nil || m.from.IsNull() {
 			return
 		}
-		again, err := parseMail("FROM:<"+m.from.String()+">"+map[bool]string{true: " SMTPUTF8"}[m.utf8], 1000)
+		again, err := parseMail("FROM:<"+m.from.String()+">"+map[bool]string{true: " SMTPUTF8"}[m.utf8], offer{})
 		if err != nil || again.from != m.from {
 			t.Fatalf("%q gave <%s>, and that gave <%s>, %v", arg, m.from, again.from, err)
 		}

@@ -10,15 +10,34 @@ import (
 
 // policy is who may do what. All of it:
 //
-//	                      relay                      submission
-//	AUTH                  over TLS                   over TLS
-//	MAIL                  anybody                    authenticated
-//	  sender, if          one the account owns       one the account owns
+//	                      relay                 submission           lmtp
+//	says hello with       EHLO, HELO            EHLO, HELO           LHLO
+//	AUTH                  over TLS              over TLS             no
+//	MAIL                  anybody               authenticated        the Unix socket,
+//	                                                                 trusted
+//	  sender, if          one the account owns  one the account owns -
 //	  authenticated
-//	RCPT in our domains   anybody, if it exists      authenticated, if it exists
-//	RCPT elsewhere        trusted, authenticated     authenticated
-//	From field, if        only addresses that        only addresses that
-//	  authenticated       the account owns           the account owns
+//	RCPT in our domains   anybody, if it        authenticated, if    if it exists
+//	                      exists                it exists
+//	RCPT elsewhere        trusted,              authenticated        nobody
+//	                      authenticated
+//	From field, if        only addresses that   only addresses that  -
+//	  authenticated       the account owns      the account owns
+//	MT-PRIORITY above 0   trusted,              authenticated        yes
+//	                      authenticated
+//	FUTURERELEASE         trusted,              authenticated        no
+//	                      authenticated
+//	XONCE=NO              trusted,              authenticated        yes
+//	                      authenticated
+//	VRFY                  252, whatever is asked
+//	EXPN                  502
+//	XCLIENT               from Extensions.XClient, by the address of the
+//	                      connection, whatever XCLIENT said of it before
+//	PROXY header          from Extensions.Proxy, where it must be there
+//
+// Who is trusted sends with any sender, without login: printers, cron,
+// appliances. The null sender is anybody's, for accounts if Senders says so,
+// and mail to a postmaster of ours is taken from whoever may send at all.
 //
 // The zero policy lets nobody relay.
 type policy struct {
@@ -26,18 +45,23 @@ type policy struct {
 	trusted []netip.Prefix
 	accept  *accept.Acceptor
 	senders Senders
+	xclient []netip.Prefix
 }
 
 // client is what is known of the other end.
 type client struct {
-	addr    netip.Addr
-	tls     bool
+	addr netip.Addr
+	tls  bool
+	// local tells that it is on this machine, at a Unix socket.
+	local   bool
 	account string
 }
 
 // transaction tells whether the client may send mail at all.
 func (p *policy) transaction(c client) error {
 	switch {
+	case p.role == LMTP && !c.local && !p.trusts(c.addr):
+		return reply{550, code{5, 7, 1}, "LMTP is for trusted networks only"}
 	case p.role != Submission || c.account != "":
 		return nil
 	case !c.tls:
@@ -91,16 +115,20 @@ func (p *policy) recipient(c client, to mail.Address) (mail.Address, error) {
 }
 
 func (p *policy) mayRelay(c client) bool {
-	if c.account != "" {
+	switch {
+	case p.role == LMTP:
+		return false
+	case c.account != "":
 		return true
 	}
-	if p.role != Relay {
-		return false
-	}
-	for _, network := range p.trusted {
-		if network.Contains(c.addr) {
-			return true
-		}
-	}
-	return false
+	return p.role == Relay && p.trusts(c.addr)
 }
+
+// mayAsk tells whether the client's wishes count that cost others something:
+// to go before them, or to be taken twice.
+func (p *policy) mayAsk(c client) bool { return p.role == LMTP || p.mayRelay(c) }
+
+// mayXClient tells whether a connection may speak in another's name.
+func (p *policy) mayXClient(peer netip.Addr) bool { return within(peer, p.xclient) }
+
+func (p *policy) trusts(addr netip.Addr) bool { return within(addr, p.trusted) }

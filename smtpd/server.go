@@ -26,9 +26,12 @@ const (
 	Relay Role = iota
 	// Submission takes mail from authenticated clients only (RFC 6409).
 	Submission
+	// LMTP takes mail for local domains from other servers of ours, which
+	// keep what it cannot take (RFC 2033).
+	LMTP
 )
 
-func (r Role) String() string { return [...]string{"relay", "submission"}[r] }
+func (r Role) String() string { return [...]string{"relay", "submission", "lmtp"}[r] }
 
 // Authenticator knows the accounts.
 type Authenticator interface {
@@ -71,9 +74,10 @@ type Options struct {
 	Accept *accept.Acceptor
 	// Auth and Senders know the accounts. Without Auth there is no AUTH;
 	// without Senders no account may send as anybody.
-	Auth    Authenticator
-	Senders Senders
-	Limits  Limits
+	Auth       Authenticator
+	Senders    Senders
+	Limits     Limits
+	Extensions Extensions
 	// Gate is what counts the clients, for all Servers that share it; nil is
 	// one of this Server's own.
 	Gate *Gate
@@ -227,7 +231,7 @@ func New(opt Options) *Server {
 	if s.gate == nil {
 		s.gate = NewGate()
 	}
-	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders}
+	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders, xclient: opt.Extensions.XClient}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lib = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return c.Conn().(*conn).session, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -27,6 +28,11 @@ type session struct {
 	conn *conn
 	srv  *Server
 	addr netip.Addr
+	// peer is who connected, or what a proxy in front told of that; XCLIENT
+	// changes addr, shown and name. shown, unless it is nil, is addr for people.
+	peer  netip.Addr
+	shown net.Addr
+	name  string // by XCLIENT, the client's in the DNS
 
 	helo    string
 	esmtp   bool
@@ -38,21 +44,25 @@ type session struct {
 	// asked, rcpt and body are the arguments of the command that the library
 	// has been given.
 	asked mailCommand
-	rcpt  mail.Address
+	rcpt  rcptCommand
 	body  *body
+	// envelope is what asked comes to, and granted the reply to it.
+	envelope mail.Envelope
+	granted  reply
 }
 
 // transaction is a mail transaction (RFC 5321 section 3.3).
 type transaction struct {
 	open bool
 	mailCommand
-	rcpts []mail.Recipient
+	envelope mail.Envelope
+	rcpts    []mail.Recipient
 }
 
 var _ smtp.AuthSession = (*session)(nil)
 
 func (s *session) client() client {
-	return client{addr: s.addr, tls: s.conn.tls != nil, account: s.account}
+	return client{addr: s.addr, tls: s.conn.tls != nil, local: s.local(), account: s.account}
 }
 
 // forget drops all that a client said before STARTTLS.
@@ -65,7 +75,7 @@ func (s *session) forget() {
 func (s *session) Reset() {
 	s.tx = transaction{}
 	s.conn.until = time.Time{}
-	s.asked, s.rcpt, s.body = mailCommand{}, mail.Address{}, nil
+	s.asked, s.rcpt, s.body = mailCommand{}, rcptCommand{}, nil
 }
 
 // Logout has nothing to do: nothing outlives the call it was made in.
@@ -79,15 +89,15 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 	if err := s.takeMessage(); err != nil {
 		return translate(err).library()
 	}
-	s.tx = transaction{open: true, mailCommand: s.asked}
+	s.tx = transaction{open: true, mailCommand: s.asked, envelope: s.envelope}
 	s.conn.until = time.Now().Add(s.srv.limits.EnvelopeTimeout)
-	s.conn.say(reply{250, code{2, 1, 0}, "Sender accepted"})
+	s.conn.say(s.granted)
 	return nil
 }
 
 // Rcpt adds a recipient.
 func (s *session) Rcpt(string, *smtp.RcptOptions) error {
-	to, err := s.srv.policy.recipient(s.client(), s.rcpt)
+	to, err := s.srv.policy.recipient(s.client(), s.rcpt.to)
 	if err != nil {
 		s.logFault("checking a recipient", err)
 		return translate(err).library()
@@ -95,7 +105,7 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	if err := s.takeRecipient(); err != nil {
 		return translate(err).library()
 	}
-	s.tx.rcpts = append(s.tx.rcpts, mail.Recipient{To: to})
+	s.tx.rcpts = append(s.tx.rcpts, mail.Recipient{To: to, Original: s.rcpt.original, Notify: s.rcpt.notify})
 	s.conn.say(reply{250, code{2, 1, 5}, "Recipient accepted"})
 	return nil
 }
@@ -119,6 +129,11 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 func (s *session) Data(io.Reader) error {
 	c, b := s.conn, s.body
 	c.lib = nil // the library's 354; ours waits for the spool
+	each := s.checkAgain()
+	if len(each) > 0 && len(s.tx.rcpts) == 0 {
+		s.refuseBody(each)
+		return nil
+	}
 	c.until = time.Now().Add(s.srv.limits.TransferTimeout)
 	defer func() { c.until = time.Time{} }()
 	id, err := s.receive(b)
@@ -138,12 +153,20 @@ func (s *session) Data(io.Reader) error {
 		// the message ended. What follows could be its rest.
 		c.hangup = true
 	}
+	answer := reply{250, code{2, 0, 0}, "Accepted as " + id.String()}
+	if original := s.takenAs(err); !original.IsZero() {
+		answer.text, err = "Accepted as "+original.String()+" before", nil
+	}
 	if err != nil {
 		s.logFault("taking a message", err)
-		return translate(err).library()
+		answer = translate(err)
+	} else {
+		c.errors, c.refused, c.junk = 0, 0, 0
 	}
-	c.errors, c.refused, c.junk = 0, 0, 0
-	return reply{250, code{2, 0, 0}, "Accepted as " + id.String()}.library()
+	if each != nil && b.ended() {
+		c.answerEach(each, answer)
+	}
+	return answer.library()
 }
 
 // receive streams a message into the spool and commits it. It returns nil
@@ -152,16 +175,18 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if b.chunked && b.left > s.srv.limits.MaxSize {
 		return mail.ID{}, errTooBig
 	}
-	m, err := s.srv.opt.Accept.Begin(s.envelope(), s.tx.rcpts)
+	m, err := s.srv.opt.Accept.Begin(s.sealed(), s.tx.rcpts)
 	if err != nil {
 		return mail.ID{}, fmt.Errorf("beginning a message: %w", err)
 	}
 	defer m.Abort()
 	b.open()
-	block, rest, err := header.Read(b, s.srv.limits.MaxHeader)
+	once := s.fingerprint()
+	block, rest, err := header.Read(once.reader(b), s.srv.limits.MaxHeader)
 	if err != nil {
 		return mail.ID{}, err
 	}
+	once.header(block)
 	if err := s.checkHeader(block); err != nil {
 		return mail.ID{}, err
 	}
@@ -177,6 +202,7 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if b.eightBit {
 		m.Envelope().EightBit = true
 	}
+	once.mark(m)
 	ctx, cancel := context.WithTimeout(s.srv.ctx, commitWait)
 	defer cancel()
 	if _, err := m.Commit(ctx); err != nil {
@@ -186,18 +212,11 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	return m.ID(), nil
 }
 
-func (s *session) envelope() mail.Envelope {
-	return mail.Envelope{
-		From:     s.tx.from,
-		EightBit: s.tx.eightBit,
-		UTF8:     s.tx.utf8,
-		Client: mail.Client{
-			Protocol: s.protocol(),
-			Addr:     s.addr,
-			Helo:     s.helo,
-			Account:  s.account,
-		},
-	}
+// sealed is the envelope with what is known of the client.
+func (s *session) sealed() mail.Envelope {
+	env := s.tx.envelope
+	env.Client = mail.Client{Protocol: s.protocol(), Addr: s.addr, Helo: s.helo, Account: s.account}
+	return env
 }
 
 // checkHeader refuses loops, and authors that the account does not own.

@@ -30,6 +30,7 @@ func (c *Config) Check() error {
 	ch.accounts()
 	ch.aliases()
 	ch.routes()
+	ch.milters()
 	ch.queue()
 	return ch.problems.err()
 }

@@ -33,6 +33,7 @@ type Config struct {
 	// Aliases lead from a local address to addresses here or elsewhere.
 	Aliases map[string]Strings `toml:"aliases"`
 	Routes  []Route            `toml:"route"`
+	Milters []Milter           `toml:"milter"`
 	Queue   Queue              `toml:"queue"`
 	Spool   Spool              `toml:"spool"`
 	DNS     DNS                `toml:"dns"`

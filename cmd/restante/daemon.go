@@ -15,6 +15,7 @@ import (
 	"restante/internal/control"
 	"restante/internal/directory"
 	"restante/relay"
+	"restante/smtpd"
 	"restante/spool/badger"
 )
 
@@ -36,6 +37,7 @@ type daemon struct {
 	certs     *certs.Store
 	accounts  *directory.Directory
 	routes    *relay.Routes
+	gate      *smtpd.Gate   // counts the clients of all SMTP listeners
 	first     *firstAccount // made at this start, nil if none was
 	started   time.Time
 
@@ -74,6 +76,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	d.started = time.Now()
 	d.faults = make(chan error, 1)
 	d.rooms = make(map[string]*running)
+	d.gate = smtpd.NewGate()
 	d.ctx, d.cancel = context.WithCancel(ctx)
 	if err := makeState(d.state); err != nil {
 		return err

@@ -61,11 +61,31 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 			MaxErrors: l.MaxErrors, AuthFailures: l.MaxAuthFailures,
 			CommandTimeout: l.CommandTimeout.Std(), DataTimeout: l.DataTimeout.Std(),
 		},
+		Gate: d.gate,
 	}
+	wireLimits(&opt.Limits, l)
 	if e.role == config.RoleSMTP {
 		opt.Role, opt.Trusted = smtpd.Relay, l.Prefixes()
+		opt.Normalize = l.NormalizePrefixes()
+		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
 	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue}, func() server { return smtpd.New(opt) })
+}
+
+// wireLimits fills in how often and how slowly clients may send.
+func wireLimits(to *smtpd.Limits, l config.SMTP) {
+	rate := func(r config.Rate) smtpd.Rate { return smtpd.Rate{Count: r.Count, Per: r.Per.Std()} }
+	to.MaxRefused, to.AuthDelay = l.MaxRefusedRecipients, l.AuthDelay.Std()
+	to.NetworkIPv4, to.NetworkIPv6 = l.ClientNetworkIPv4, l.ClientNetworkIPv6
+	to.StrangerRates = smtpd.Rates{Messages: rate(l.MessageRate), Recipients: rate(l.RecipientRate)}
+	to.TrustedRates = smtpd.Rates{Messages: rate(l.TrustedMessageRate), Recipients: rate(l.TrustedRecipientRate)}
+	to.AccountRates = smtpd.Rates{Messages: rate(l.AccountMessageRate), Recipients: rate(l.AccountRecipientRate)}
+	to.EnvelopeTimeout, to.TransferTimeout = l.EnvelopeTimeout.Std(), l.TransferTimeout.Std()
+	to.WriteTimeout = l.WriteTimeout.Std()
+	to.MinRate = int(l.MinDataRate)
+	if to.MinRate == 0 {
+		to.MinRate = -1 // none; to smtpd 0 means its default
+	}
 }
 
 func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {

@@ -98,6 +98,7 @@ func (ch *checker) listeners() {
 }
 
 func (ch *checker) smtp() {
+	ch.normalize()
 	at := top("smtp").key("trusted_networks")
 	for i, s := range ch.config.SMTP.TrustedNetworks {
 		p, err := parseNetwork(s)
@@ -145,6 +146,13 @@ func (ch *checker) limits() {
 		{"smtp", "max_connections_per_address", int64(s.MaxConnectionsPerAddress), 1, "1"},
 		{"smtp", "max_errors", int64(s.MaxErrors), 1, "1"},
 		{"smtp", "max_auth_failures", int64(s.MaxAuthFailures), 1, "1"},
+		{"smtp", "max_refused_recipients", int64(s.MaxRefusedRecipients), 1, "1"},
+		{"smtp", "client_network_ipv4", int64(s.ClientNetworkIPv4), 8, "8"},
+		{"smtp", "client_network_ipv6", int64(s.ClientNetworkIPv6), 16, "16"},
+		{"smtp", "auth_delay", int64(s.AuthDelay), int64(10 * time.Millisecond), "10ms"},
+		{"smtp", "envelope_timeout", int64(s.EnvelopeTimeout), int64(time.Second), "1s"},
+		{"smtp", "transfer_timeout", int64(s.TransferTimeout), int64(time.Minute), "1m"},
+		{"smtp", "write_timeout", int64(s.WriteTimeout), int64(time.Second), "1s"},
 		{"smtp", "command_timeout", int64(s.CommandTimeout), int64(time.Second), "1s"},
 		{"smtp", "data_timeout", int64(s.DataTimeout), int64(time.Second), "1s"},
 		{"imap", "max_connections", int64(m.MaxConnections), 1, "1"},

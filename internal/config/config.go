@@ -11,6 +11,8 @@
 // administrators; a test holds it against the types and defaults here.
 package config
 
+import "time"
+
 // Config is the whole configuration. Keys of the file are the toml tags.
 type Config struct {
 	// Hostname is what the daemon calls itself; see ServerName.
@@ -74,24 +76,55 @@ type Listener struct {
 type SMTP struct {
 	// TrustedNetworks may relay without authentication: CIDR prefixes.
 	TrustedNetworks Strings `toml:"trusted_networks"`
-	MaxMessageSize  Size    `toml:"max_message_size"`
-	MaxHeaderSize   Size    `toml:"max_header_size"`
+	// NormalizeNetworks, of those, may send messages with bare CR, bare LF and
+	// NUL, which are made clean.
+	NormalizeNetworks Strings `toml:"normalize_networks"`
+	MaxMessageSize    Size    `toml:"max_message_size"`
+	MaxHeaderSize     Size    `toml:"max_header_size"`
 	// MaxRecipients is for one message.
 	MaxRecipients int `toml:"max_recipients"`
 	// MaxHops is the number of Received fields that makes a loop.
 	MaxHops int `toml:"max_hops"`
 	// MaxConnections is for all SMTP listeners together, the other for one
-	// client address.
+	// client network.
 	MaxConnections           int `toml:"max_connections"`
 	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
-	// MaxErrors ends a connection after so many refused commands, MaxAuthFailures
+	// ClientNetworkIPv4 and ClientNetworkIPv6 are the prefix lengths of a
+	// client network: what counts as one client.
+	ClientNetworkIPv4 int `toml:"client_network_ipv4"`
+	ClientNetworkIPv6 int `toml:"client_network_ipv6"`
+	// How many messages, and recipients, each client network may send that is
+	// not trusted, each that is, and each account; an empty Rate is no limit.
+	MessageRate          Rate `toml:"message_rate"`
+	RecipientRate        Rate `toml:"recipient_rate"`
+	TrustedMessageRate   Rate `toml:"trusted_message_rate"`
+	TrustedRecipientRate Rate `toml:"trusted_recipient_rate"`
+	AccountMessageRate   Rate `toml:"account_message_rate"`
+	AccountRecipientRate Rate `toml:"account_recipient_rate"`
+	// MaxErrors ends a connection after so many refused commands,
+	// MaxRefusedRecipients after so many that do not exist, MaxAuthFailures
 	// after so many wrong passwords.
-	MaxErrors       int `toml:"max_errors"`
-	MaxAuthFailures int `toml:"max_auth_failures"`
+	MaxErrors            int `toml:"max_errors"`
+	MaxRefusedRecipients int `toml:"max_refused_recipients"`
+	MaxAuthFailures      int `toml:"max_auth_failures"`
+	// AuthDelay is the delay before a login after one failure; it doubles.
+	AuthDelay Duration `toml:"auth_delay"`
+	// GreetDelay is how long the greeting of strangers is held back, on the
+	// smtp role; RefuseEarlyTalkers refuses those that do not wait for replies.
+	GreetDelay         Duration `toml:"greet_delay"`
+	RefuseEarlyTalkers bool     `toml:"refuse_early_talkers"`
 	// CommandTimeout is the longest wait for a command, DataTimeout the
-	// longest silence inside a message.
-	CommandTimeout Duration `toml:"command_timeout"`
-	DataTimeout    Duration `toml:"data_timeout"`
+	// longest silence inside a message, EnvelopeTimeout the longest way from
+	// MAIL to the message, TransferTimeout the longest message, WriteTimeout
+	// the longest wait for replies to be taken.
+	CommandTimeout  Duration `toml:"command_timeout"`
+	DataTimeout     Duration `toml:"data_timeout"`
+	EnvelopeTimeout Duration `toml:"envelope_timeout"`
+	TransferTimeout Duration `toml:"transfer_timeout"`
+	WriteTimeout    Duration `toml:"write_timeout"`
+	// MinDataRate is the slowest that a message may come, in octets a second;
+	// 0 is no limit.
+	MinDataRate Size `toml:"min_data_rate"`
 }
 
 // IMAP is how mail is collected.
@@ -104,7 +137,8 @@ type IMAP struct {
 	IdleTimeout Duration `toml:"idle_timeout"`
 }
 
-// TLS names the certificate of all listeners. Both empty: self-signed.
+// TLS names the certificate of all listeners, or how to get one. Without
+// either: self-signed.
 type TLS struct {
 	// Certificate is a PEM file with the chain, leaf first; Key is its PEM key.
 	// Either may be "credential:NAME"; Load puts the file's path there.
@@ -223,16 +257,29 @@ func Default() *Config {
 		Listeners: defaultListeners(),
 		SMTP: SMTP{
 			TrustedNetworks:          Strings{"127.0.0.0/8", "::1/128"},
+			NormalizeNetworks:        Strings{},
 			MaxMessageSize:           50 * MiB,
 			MaxHeaderSize:            64 * KiB,
 			MaxRecipients:            1000,
 			MaxHops:                  50,
 			MaxConnections:           1000,
 			MaxConnectionsPerAddress: 100,
+			ClientNetworkIPv4:        32,
+			ClientNetworkIPv6:        64,
+			MessageRate:              Rate{300, Minute},
+			RecipientRate:            Rate{3000, Minute},
 			MaxErrors:                20,
+			MaxRefusedRecipients:     100,
 			MaxAuthFailures:          3,
+			AuthDelay:                Duration(time.Second),
+			GreetDelay:               Duration(250 * time.Millisecond),
+			RefuseEarlyTalkers:       true,
 			CommandTimeout:           5 * Minute,
 			DataTimeout:              3 * Minute,
+			EnvelopeTimeout:          30 * Minute,
+			TransferTimeout:          Day,
+			WriteTimeout:             1 * Minute,
+			MinDataRate:              100,
 		},
 		IMAP: IMAP{
 			MaxConnections:           1000,

@@ -75,6 +75,23 @@ func (s *State) UnmarshalText(b []byte) error {
 	return fmt.Errorf("unknown state %q", b)
 }
 
+// TaskCounts counts tasks by their State.
+type TaskCounts [Dead + 1]int
+
+// Total is how many those are.
+func (c TaskCounts) Total() (n int) {
+	for _, v := range c {
+		n += v
+	}
+	return n
+}
+
+// DestinationTasks is how many tasks a destination has.
+type DestinationTasks struct {
+	Destination Destination
+	Tasks       TaskCounts
+}
+
 // Queue hands out tasks by destination and takes their outcome. Inside a
 // destination higher priority goes first, then the earlier due time.
 type Queue interface {
@@ -100,6 +117,11 @@ type Queue interface {
 	// Tasks iterates over the tasks of the queue by ID, from after the given
 	// one, as of the time of the call.
 	Tasks(after TaskID) iter.Seq2[TaskInfo, error]
+	// TaskCounts returns the destinations that have tasks, in no order, and
+	// how many. It does not read the tasks, and so costs as much as there are
+	// destinations; soon after opening it may wait until they have been
+	// counted, and the context bounds that.
+	TaskCounts(ctx context.Context) ([]DestinationTasks, error)
 	// MessageTasks returns the tasks of one message; ErrNotFound if none.
 	MessageTasks(id mail.ID) ([]TaskInfo, error)
 	// Destinations iterates over the destinations that are in back-off.

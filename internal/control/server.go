@@ -21,6 +21,7 @@ import (
 // Queue is what the API needs of spool.Queue.
 type Queue interface {
 	Tasks(after spool.TaskID) iter.Seq2[spool.TaskInfo, error]
+	TaskCounts(ctx context.Context) ([]spool.DestinationTasks, error)
 	MessageTasks(id mail.ID) ([]spool.TaskInfo, error)
 	Destinations() iter.Seq2[spool.DestinationInfo, error]
 	Hold(id spool.TaskID) error

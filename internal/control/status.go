@@ -34,7 +34,7 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// queueStatus counts by reading the whole queue: its cost grows with the queue.
+// queueStatus costs as much as there are destinations, whatever is queued.
 func (s *Server) queueStatus(r *http.Request) (QueueStatus, error) {
 	q := QueueStatus{States: map[string]int{}, Destinations: []DestinationStatus{}}
 	backoffs, err := s.backoffs()
@@ -45,15 +45,18 @@ func (s *Server) queueStatus(r *http.Request) (QueueStatus, error) {
 	for d := range backoffs {
 		counts[d] = 0
 	}
-	for t, err := range s.opt.Queue.Tasks(spool.TaskID{}) {
-		if err != nil {
-			return q, err
-		}
-		q.Tasks++
-		q.States[t.State.String()]++
-		counts[t.Destination]++
-		if q.Tasks%batch == 0 && r.Context().Err() != nil {
-			return q, r.Context().Err()
+	list, err := s.opt.Queue.TaskCounts(r.Context())
+	if err != nil {
+		return q, err
+	}
+	for _, d := range list {
+		n := d.Tasks.Total()
+		q.Tasks += n
+		counts[d.Destination] = n
+		for state, n := range d.Tasks {
+			if n > 0 {
+				q.States[spool.State(state).String()] += n
+			}
 		}
 	}
 	for d, n := range counts {

@@ -131,6 +131,9 @@ func (e *Engine) Check(ctx context.Context, opt spool.CheckOptions) (rep spool.C
 			break
 		}
 	}
+	if opt.Repair && rep.Repaired+rep.MovedAside > 0 {
+		e.recount()
+	}
 	if !opt.Repair {
 		rep.Remaining += len(rep.Losses)
 	}

@@ -99,6 +99,7 @@ func FuzzDecoders(f *testing.F) {
 		decodeMessage(p)
 		decodeRefs(p)
 		decodeTask(p)
+		decodeTaskHead(p)
 		decodeDestination(p)
 		decodeMailbox(1, p)
 		decodeEntry(1, p)

@@ -174,7 +174,7 @@ func (e *Engine) commit(t *tx, g *group) {
 		t.discard()
 		return
 	}
-	g.err = t.commit()
+	g.err = e.tally.follow(t)
 	if g.err == nil && t.values {
 		g.err = e.wal.syncValues()
 	}
@@ -285,6 +285,8 @@ type tx struct {
 	size    int64
 	mark    mark // its number, if it is the committer's
 	values  bool // one of them goes to the value log
+	// tasks are those that it adds and takes away.
+	tasks map[spool.Destination]*spool.TaskCounts
 }
 
 func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }

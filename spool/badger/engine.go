@@ -86,6 +86,7 @@ type Engine struct {
 	queue          queue
 	watch          watchers
 	sweeper        sweeper
+	tally          tally
 }
 
 var _ spool.Store = (*Engine)(nil)
@@ -161,10 +162,12 @@ func Open(opt Options) (*Engine, error) {
 	e.queue.init()
 	e.watch.init()
 	e.sweeper.init()
+	e.tally.init()
 	go e.commitLoop()
 	go e.syncLoop()
 	go e.sweepLoop()
 	go e.maintainLoop()
+	go e.countLoop()
 	if err := e.recover(); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -228,6 +231,7 @@ func (e *Engine) Close() error {
 	<-e.stopped
 	<-e.sweeper.stopped
 	<-e.maintained
+	<-e.tally.stopped
 	for b := range e.bodies { // nobody adds or takes away any more
 		b.t.discard()
 	}

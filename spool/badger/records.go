@@ -205,6 +205,18 @@ func decodeTask(payload []byte) (t taskRecord, err error) {
 	return t, d.end()
 }
 
+// decodeTaskHead reads how a task is counted.
+func decodeTaskHead(payload []byte) (spool.Destination, spool.State, error) {
+	d := openRecord(payload)
+	dest := spool.Destination{Route: d.string(), Domain: d.string()}
+	state := spool.State(d.byte())
+	if state > spool.Dead {
+		d.fail()
+	}
+	d.b = nil // the rest is not looked at
+	return dest, state, d.end()
+}
+
 func (e *enc) status(s mail.Status) {
 	e.uint(uint64(s.Code))
 	for _, v := range s.Enhanced {

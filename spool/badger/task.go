@@ -78,6 +78,7 @@ func (t *taskRecord) timerAfter(answered time.Time) (first time.Time) {
 
 // putTask writes a new task with its index records.
 func (t *tx) putTask(id spool.TaskID, r *taskRecord) error {
+	t.tally(r, 1)
 	if err := t.set(taskKey(id), r.encode()); err != nil {
 		return err
 	}
@@ -94,6 +95,7 @@ func (t *tx) putTask(id spool.TaskID, r *taskRecord) error {
 
 // dropTask deletes a task with its index records.
 func (t *tx) dropTask(id spool.TaskID, r *taskRecord) error {
+	t.tally(r, -1)
 	if err := t.delete(taskKey(id)); err != nil {
 		return err
 	}
@@ -114,6 +116,7 @@ func (t *tx) dropIndex(id spool.TaskID, r *taskRecord) error {
 
 // replaceTask moves a task from one record to another.
 func (t *tx) replaceTask(id spool.TaskID, old, r *taskRecord) error {
+	t.tally(old, -1)
 	if err := t.dropIndex(id, old); err != nil {
 		return err
 	}

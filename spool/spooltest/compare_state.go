@@ -1,6 +1,7 @@
 package spooltest
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -255,6 +256,9 @@ func (w *world) sameQueue() error {
 		if err := w.sameTask(m, byID[w.tasks[m.ID]]); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(auditCounts(w.model), auditCounts(w.other)); err != nil {
+		return err
 	}
 	dm, em := gather(w.model.Destinations())
 	do, eo := gather(w.other.Destinations())

@@ -32,7 +32,7 @@ type Harness struct {
 func Run(t *testing.T, open Opener) {
 	tests := slices.Concat(
 		intakeTests(), bodyTests(),
-		leaseTests(), destinationTests(), settleTests(), timerTests(), adminTests(),
+		leaseTests(), destinationTests(), settleTests(), timerTests(), adminTests(), countTests(),
 		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(),
 	)
 	for _, c := range tests {

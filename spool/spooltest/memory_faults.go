@@ -26,7 +26,7 @@ const (
 	OpExtend  Op = "extend"
 	OpSettle  Op = "settle"
 	OpSettled Op = "settled"
-	// OpTasks is Tasks, MessageTasks and Destinations.
+	// OpTasks is Tasks, TaskCounts, MessageTasks and Destinations.
 	OpTasks   Op = "tasks"
 	OpHold    Op = "hold"
 	OpRelease Op = "release"

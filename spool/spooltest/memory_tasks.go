@@ -2,6 +2,7 @@ package spooltest
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"iter"
 	"slices"
@@ -14,6 +15,26 @@ import (
 func (m *Memory) Tasks(after spool.TaskID) iter.Seq2[spool.TaskInfo, error] {
 	tasks, err := m.listTasks(func(id spool.TaskID) bool { return compareTaskIDs(id, after) > 0 })
 	return sequence(tasks, err)
+}
+
+// TaskCounts implements spool.Queue.
+func (m *Memory) TaskCounts(context.Context) ([]spool.DestinationTasks, error) {
+	if err := m.enter(OpTasks); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	counts := make(map[spool.Destination]spool.TaskCounts)
+	for _, t := range m.tasks {
+		info := t.snapshot(m.now())
+		n := counts[info.Destination]
+		n[info.State]++
+		counts[info.Destination] = n
+	}
+	var list []spool.DestinationTasks
+	for d, n := range counts {
+		list = append(list, spool.DestinationTasks{Destination: d, Tasks: n})
+	}
+	return list, nil
 }
 
 // MessageTasks implements spool.Queue.

@@ -1,21 +1,37 @@
 // Package accept is the one way into the spool: it turns an envelope, its
 // recipients and the octets of a message into deposits (local recipients,
-// aliases followed) and tasks (one for each destination), and commits them as
-// one. smtpd, the control socket's sendmail and the relay's reports all come
-// through here, so that they cannot treat an address differently.
+// aliases and groups followed) and tasks (one for each destination and sender),
+// and commits them as one. smtpd, the control socket's sendmail and the relay's
+// reports all come through here, so that they cannot treat an address or a
+// header differently; and explain asks the same code, without a message.
 //
-// It adds nothing to the body: trace fields are written by the caller, in
-// front. Return-Path and Delivered-To belong to final delivery and are given
-// to the deposit as its prefix.
+// The body is streamed into the spool and never held. The header, which is
+// bounded, is held until the body has passed by, since what is put into it
+// depends on the body: the verdicts of the screens, and signatures. From the
+// top, what is stored is then
+//
+//	Return-Path, Delivered-To   of a deposit only, as its prefix
+//	DKIM-Signature …            of the signers, in their order
+//	Received                    the trace fields of who took the message in
+//	Authentication-Results …    of the screens, in their order
+//	From, Date, Message-ID      if they were missing, and the message is ours
+//	the header as it came       but for Return-Path, and what a screen changed
+//	the body as it came         or as a screen replaced it
+//
+// Mail from outside is not touched beyond that. Mail that is our own
+// (Submission.Complete) gets the fields that it lacks, loses its Bcc, and has
+// the names of internal hosts masqueraded; unless somebody has signed it, who
+// would be made a liar: then it loses its Bcc only.
 package accept
 
 import (
-	"context"
-	"fmt"
+	"log/slog"
 	"time"
 
 	"restante/internal/mail"
-	"restante/internal/structure"
+	"restante/internal/rewrite"
+	"restante/internal/screen"
+	"restante/internal/srs"
 	"restante/spool"
 )
 
@@ -23,9 +39,11 @@ import (
 type Directory interface {
 	// IsLocal tells whether mail for the domain is delivered here.
 	IsLocal(domain string) bool
-	// Resolve follows aliases and the catch-all of a local address to its end.
-	// It fails with mail.ErrNoSuchUser; its errors name the address. A bare postmaster (no domain) is local.
-	Resolve(to mail.Address) (Targets, error)
+	// Resolve follows aliases, groups and the catch-all of a local address to
+	// its end, and tells trace of each step, unless that is nil. It fails with
+	// mail.ErrNoSuchUser; its errors name the address. A bare postmaster (no
+	// domain) is local.
+	Resolve(to mail.Address, trace func(Step)) (Targets, error)
 }
 
 // Targets is where a local address leads.
@@ -33,10 +51,33 @@ type Targets struct {
 	// Accounts are the names of accounts whose INBOX takes the message.
 	Accounts []string
 	// Forwards are addresses elsewhere.
-	Forwards []mail.Address
+	Forwards []Forward
+	// Closed are the groups on the way that do not take mail from everybody.
+	Closed []Closed
 }
 
-// Options is what an Acceptor works with; all are required but the durations.
+// Forward is an address elsewhere that a local one leads to.
+type Forward struct {
+	To mail.Address
+	// Sender, unless it is null, is who sends to it: the owner of a group.
+	Sender mail.Address
+}
+
+// Closed is a group that takes mail only from accounts, from trusted clients,
+// and from whom of outside it admits.
+type Closed struct {
+	Name   mail.Address
+	Admits func(from mail.Address) bool
+}
+
+// Mailboxes is what quarantine needs of spool.Mailboxes.
+type Mailboxes interface {
+	ListMailboxes(account string) ([]spool.Mailbox, error)
+	CreateMailbox(account, name string, use spool.Use) (spool.Mailbox, error)
+}
+
+// Options is what an Acceptor works with. Intake, Directory and Route are
+// required.
 type Options struct {
 	Intake    spool.Intake
 	Directory Directory
@@ -44,8 +85,23 @@ type Options struct {
 	Route func(to mail.Address) spool.Destination
 	// Warn and Expire are given to every task, from the commit on; 0 is never.
 	Warn, Expire time.Duration
-	// Now is the clock that HoldUntil and By of an envelope are held against;
-	// nil is time.Now.
+	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
+	// without it such mail goes to INBOX, with the keyword $Junk.
+	Mailboxes Mailboxes
+	// Hostname is ours, in Message-ID fields.
+	Hostname string
+	// Screens judge what comes by SMTP and LMTP, in their order. Signers sign
+	// everything.
+	Screens []screen.Screen
+	Signers []Signer
+	// Masquerade hides internal host names in our own mail.
+	Masquerade *rewrite.Masquerade
+	// SRS makes the senders of forwarded mail; nil leaves them as they are.
+	SRS *srs.Rewriter
+	// Logger is told what screens did to a message; nil is none.
+	Logger *slog.Logger
+	// Now is the clock of Date fields, and that which HoldUntil and By of an
+	// envelope are held against; nil is time.Now.
 	Now func() time.Time
 }
 
@@ -53,142 +109,43 @@ type Options struct {
 type Acceptor struct{ opt Options }
 
 // New returns an Acceptor.
-func New(opt Options) *Acceptor { return &Acceptor{opt: opt} }
-
-// Local tells whether an address is ours to deliver.
-func (a *Acceptor) Local(to mail.Address) bool {
-	return to.Domain == "" || a.opt.Directory.IsLocal(to.Domain)
+func New(opt Options) *Acceptor {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Acceptor{opt: opt}
 }
 
-// Check tells at RCPT time whether a local address leads anywhere; it fails
-// with mail.ErrNoSuchUser. Remote addresses pass: relaying is policy, and is
-// decided by the caller.
-func (a *Acceptor) Check(to mail.Address) error {
-	if !a.Local(to) {
-		return nil
-	}
-	_, err := a.opt.Directory.Resolve(to)
-	return err
+// Submission is what is known of a message before its header.
+type Submission struct {
+	Envelope   mail.Envelope
+	Recipients []mail.Recipient
+	// Trusted tells that the client's address is in a trusted network, or that
+	// it is on this machine.
+	Trusted bool
+	// TLS describes the client's encryption, "" without.
+	TLS string
+	// Screened messages are shown to the screens.
+	Screened bool
+	// Complete tells that the message is our own: from one of our users,
+	// devices or programs, and not from another mail server.
+	Complete bool
+	// Trace returns the trace fields of a message, whole fields with CRLF line
+	// ends; nil is none. It is asked last: a message whose body was replaced
+	// has another queue ID than it began with.
+	Trace func(id mail.ID) string
+
+	// fields are those of the screens, behind the trace.
+	fields []byte
 }
 
-// Message is one message on its way in. It is not safe for concurrent use.
-type Message struct {
-	staged spool.Staged
-	parser *structure.Parser // nil if nothing is deposited
-	msg    spool.Message
+// origin is what decides about closed groups.
+func (s *Submission) origin() Origin {
+	return Origin{From: s.Envelope.From, Account: s.Envelope.Client.Account, Trusted: s.Trusted}
 }
 
-// Begin resolves the recipients and opens a staging area. A recipient that
-// leads nowhere any more fails the whole with mail.ErrNoSuchUser. Other errors
-// are the spool's.
-func (a *Acceptor) Begin(env mail.Envelope, rcpts []mail.Recipient) (*Message, error) {
-	m := &Message{msg: spool.Message{Envelope: env}}
-	if err := a.plan(&m.msg, rcpts); err != nil {
-		return nil, err
-	}
-	staged, err := a.opt.Intake.Create()
-	if err != nil {
-		return nil, err
-	}
-	m.staged = staged
-	if len(m.msg.Deposits) > 0 {
-		m.parser = structure.NewParser()
-	}
-	return m, nil
-}
+// RefusedError refuses a message for a reason that its client shall be told.
+type RefusedError struct{ Status mail.Status }
 
-// plan fills in the deposits and tasks of a message, in the recipients' order,
-// each account and each remote address once.
-func (a *Acceptor) plan(msg *spool.Message, rcpts []mail.Recipient) error {
-	accounts := make(map[string]bool)
-	remotes := make(map[mail.Address]bool)
-	tasks := make(map[spool.Destination]int)
-	queue := func(d spool.Destination, r mail.Recipient) {
-		i, ok := tasks[d]
-		if !ok {
-			i = len(msg.Tasks)
-			tasks[d] = i
-			msg.Tasks = append(msg.Tasks, a.task(d, &msg.Envelope))
-		}
-		msg.Tasks[i].Recipients = append(msg.Tasks[i].Recipients, r)
-	}
-	remote := func(r mail.Recipient) {
-		if remotes[r.To] {
-			return
-		}
-		remotes[r.To] = true
-		queue(a.opt.Route(r.To), r)
-	}
-	held := a.hold(&msg.Envelope) > 0
-	for _, r := range rcpts {
-		if !a.Local(r.To) {
-			remote(r)
-			continue
-		}
-		t, err := a.opt.Directory.Resolve(r.To)
-		if err != nil {
-			return err
-		}
-		if held {
-			queue(spool.Destination{Route: LocalRoute}, r)
-			continue
-		}
-		if len(t.Accounts) > 0 && noticed(&msg.Envelope, r) {
-			queue(spool.Destination{Route: NoticeRoute}, r)
-		}
-		for _, account := range t.Accounts {
-			if !accounts[account] {
-				accounts[account] = true
-				msg.Deposits = append(msg.Deposits, spool.Deposit{
-					Account: account,
-					Mailbox: spool.Inbox,
-					Prefix:  fmt.Appendf(nil, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", msg.Envelope.From, r.To),
-				})
-			}
-		}
-		for _, to := range t.Forwards {
-			remote(mail.Recipient{To: to, Original: r.Original, Notify: r.Notify})
-		}
-	}
-	return nil
-}
-
-// ID is the queue ID the message will have.
-func (m *Message) ID() mail.ID { return m.staged.ID() }
-
-// Size is the number of octets written so far.
-func (m *Message) Size() int64 { return m.staged.Size() }
-
-// Write appends to the message as it is stored: trace fields, header, body.
-func (m *Message) Write(p []byte) (int, error) {
-	if m.parser != nil {
-		m.parser.Write(p)
-	}
-	return m.staged.Write(p)
-}
-
-// Envelope gives access to the envelope until the message is committed: some
-// of it, such as EightBit, is only known after the body.
-func (m *Message) Envelope() *mail.Envelope { return &m.msg.Envelope }
-
-// Commit makes the message durable; see spool.Staged.
-func (m *Message) Commit(ctx context.Context) (spool.Receipt, error) {
-	m.finish()
-	return m.staged.Commit(ctx, m.msg)
-}
-
-// Report hands the message over to be committed by a Settle.
-func (m *Message) Report() spool.Report {
-	m.finish()
-	return spool.Report{Staged: m.staged, Message: m.msg}
-}
-
-// Abort throws the message away, unless it was committed.
-func (m *Message) Abort() { m.staged.Abort() }
-
-func (m *Message) finish() {
-	if m.parser != nil {
-		m.msg.Structure = m.parser.Finish().Encode()
-		m.parser = nil
-	}
-}
+// Error returns the status.
+func (e *RefusedError) Error() string { return e.Status.String() }

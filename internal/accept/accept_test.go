@@ -21,14 +21,14 @@ type directory struct{}
 
 func (directory) IsLocal(domain string) bool { return domain == "here.example" }
 
-func (directory) Resolve(to mail.Address) (accept.Targets, error) {
+func (directory) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targets, error) {
 	switch to.Local {
 	case "alice", "bob":
 		return accept.Targets{Accounts: []string{to.Local + "@here.example"}}, nil
 	case "team":
 		return accept.Targets{
 			Accounts: []string{"alice@here.example", "bob@here.example"},
-			Forwards: []mail.Address{{Local: "carol", Domain: "there.example"}},
+			Forwards: []accept.Forward{{To: mail.Address{Local: "carol", Domain: "there.example"}}},
 		}, nil
 	case "postmaster":
 		return accept.Targets{Accounts: []string{"alice@here.example"}}, nil

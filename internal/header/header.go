@@ -39,6 +39,9 @@ type Field struct {
 	colon, start int
 }
 
+// Is tells whether the field has a name, in any case.
+func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
+
 // RawValue is all that follows the colon, line ends included.
 func (f Field) RawValue() []byte { return f.Raw[f.colon+1:] }
 
@@ -115,6 +118,17 @@ func split(buf []byte, end int, r io.Reader, err error) (*Block, io.Reader, erro
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// Ends tells whether the octets that a message begins with have its whole
+// header, so that Read will divide them as it will the whole message.
+func Ends(b []byte) bool {
+	first := bytes.IndexByte(b, '\n') + 1
+	if first == 0 {
+		return false
+	}
+	return isEmpty(b[:first]) || !opensHeader(b[:first]) ||
+		bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n"))
+}
 
 // Parse makes a Block of a header that is already in memory. It keeps raw, and
 // passes over what follows the empty line.

@@ -22,7 +22,7 @@ type household struct{}
 
 func (household) IsLocal(domain string) bool { return domain == "home.test" }
 
-func (household) Resolve(to mail.Address) (accept.Targets, error) {
+func (household) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targets, error) {
 	if to.Local == "gone" {
 		return accept.Targets{}, mail.ErrNoSuchUser
 	}

@@ -23,7 +23,7 @@ const letter = "From: ann@home.test\r\nSubject: hello\r\n\r\n.a few words\r\nand
 type household struct{}
 
 func (household) IsLocal(domain string) bool { return domain == "home.test" }
-func (household) Resolve(to mail.Address) (accept.Targets, error) {
+func (household) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targets, error) {
 	return accept.Targets{Accounts: []string{to.Local}}, nil
 }
 

@@ -34,7 +34,7 @@ type fakeDirectory struct{}
 
 func (fakeDirectory) IsLocal(domain string) bool { return domain == "local.example" }
 
-func (fakeDirectory) Resolve(to mail.Address) (accept.Targets, error) {
+func (fakeDirectory) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targets, error) {
 	switch to = to.Key(); to.Local {
 	case "alice", "bob", "a b", "jürgen":
 		if to.Domain == "local.example" {
@@ -43,7 +43,7 @@ func (fakeDirectory) Resolve(to mail.Address) (accept.Targets, error) {
 	case "list":
 		return accept.Targets{
 			Accounts: []string{"bob"},
-			Forwards: []mail.Address{mail.MustParseAddress("carol@remote.example")},
+			Forwards: []accept.Forward{{To: mail.MustParseAddress("carol@remote.example")}},
 		}, nil
 	case "postmaster":
 		if to.Domain == "" {

@@ -2,6 +2,11 @@
 // catch-alls. It says where mail for an address goes, who may log in, and as
 // whom an account may send.
 //
+// An application is an account without address and mailboxes, which sends within
+// bounds. Both log in with a password or with secrets, which are further passwords
+// that can be revoked one by one, by SCRAM, with a certificate or with a token;
+// For gives what a service needs for that.
+//
 // Accounts come from two places: static ones from the configuration, which
 // only the administrator's editor changes, and stored ones in a file in the
 // state directory, which commands change. Everything else comes from the
@@ -15,6 +20,7 @@
 package directory
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +32,7 @@ import (
 
 	"restante/internal/accept"
 	"restante/internal/mail"
+	"restante/internal/sasl"
 )
 
 // Errors of the changes, beside mail.ErrNoSuchUser. They are wrapped with the
@@ -52,11 +59,32 @@ type Options struct {
 	// Aliases lead from local addresses to addresses here or elsewhere. An
 	// alias that names itself keeps a copy in the account of that name.
 	Aliases map[string][]string
-	// Static are the accounts of the configuration.
+	// Groups are aliases with an owner and members. No address can be both.
+	Groups []Group
+	// Static are the accounts and applications of the configuration.
 	Static []Static
+	// ClientCA signs certificates by which clients log in; nil is nobody.
+	// Certificates are the rules whose they are.
+	ClientCA     *x509.CertPool
+	Certificates []CertificateRule
+	// Tokens checks bearer tokens; nil is none.
+	Tokens Tokens
 	// Logger gets warnings about stored accounts that are of no use; nil is
 	// none.
 	Logger *slog.Logger
+}
+
+// Group is one address for several people.
+type Group struct {
+	Name string
+	// Members are addresses here or elsewhere.
+	Members []string
+	// Owner, unless it is "", is told what could not be delivered to members
+	// elsewhere: mail goes to them with it as its sender.
+	Owner string
+	// Closed groups take mail only from accounts, trusted clients, and the
+	// members and the owner elsewhere.
+	Closed bool
 }
 
 // Static is an account that commands cannot change.
@@ -64,6 +92,12 @@ type Static struct {
 	Name string
 	// Hash is argon2id in PHC form. If it is "", Password is the password.
 	Hash, Password string
+	// SCRAM is the verifier of the same password, as HashSCRAM makes it. A
+	// Password has one anyway; a Hash alone leaves the account without.
+	SCRAM string
+	// Application makes it an application. Its name is then no address, and
+	// Addresses are what it may send as.
+	Application *Application
 	// Addresses are further addresses of the account. It may send as all of
 	// them, and those in local domains are delivered to it. "*@domain" adds
 	// the right to send as any address of the domain, "*" as anybody.
@@ -76,6 +110,11 @@ type Info struct {
 	Addresses []string `json:"addresses,omitempty"`
 	// Static tells that it comes from the configuration.
 	Static bool `json:"static"`
+	// Application is there if it is one.
+	Application *Application `json:"application,omitempty"`
+	// SCRAM tells that its password works by SCRAM too.
+	SCRAM   bool     `json:"scram"`
+	Secrets []Secret `json:"secrets,omitempty"`
 	// Created and Changed (the password's last change) are zero if static.
 	Created time.Time `json:"created,omitzero"`
 	Changed time.Time `json:"changed,omitzero"`
@@ -86,15 +125,21 @@ type Directory struct {
 	hashing *gate
 	secret  secret
 	cost    phc // of new hashes
+	// iterations are those of new SCRAM verifiers, salts is the key of salts.
+	iterations int
+	salts      []byte
+	used       used
 
 	// mu serialises changes; picture is what readers see.
-	mu      sync.Mutex
-	opt     Options
+	mu  sync.Mutex
+	opt Options
+	// derived remembers the verifiers of plain passwords.
+	derived map[[32]byte]sasl.Keys
 	picture atomic.Pointer[picture]
 }
 
-// account is one account in a picture. It is immutable but for recent, so a
-// new picture forgets all recent logins.
+// account is one account or application in a picture. It is immutable but for
+// recent.
 type account struct {
 	name      string
 	address   mail.Address
@@ -105,8 +150,17 @@ type account struct {
 	created  time.Time
 	changed  time.Time
 
-	credential credential
-	recent     atomic.Pointer[recentLogin]
+	application *Application // nil for an account
+	credential  credential
+	// salt and iterations are those of SCRAM; own is the verifier of the
+	// password, nil if there is none. secrets are further passwords.
+	salt       []byte
+	iterations int
+	own        *sasl.Keys
+	secrets    []*secretKey
+	// mark changes with all that logs in.
+	mark   [32]byte
+	recent *recents
 }
 
 // picture is everything as of one moment.
@@ -114,21 +168,36 @@ type picture struct {
 	domains  []string
 	catchAll map[string][]mail.Address // an entry for each local domain
 	aliases  map[mail.Address][]mail.Address
+	groups   map[mail.Address]*group // those of aliases that are groups
 	accounts map[string]*account
 	// order has the static accounts as configured, then the stored ones by age.
 	order []*account
 	// own maps every address that belongs to an account.
 	own map[mail.Address]*account
+
+	roots        *x509.CertPool
+	fingerprints map[[32]byte]CertificateRule
+	certNames    map[string]CertificateRule
+	tokens       Tokens
+	// secrets: somebody has one. complete: who may log in to each service has
+	// a SCRAM verifier.
+	secrets  bool
+	complete [2]bool
 }
 
 // Open reads the stored accounts and returns a Directory. It fails if the
 // options contradict themselves or the file cannot be read.
 func Open(opt Options) (*Directory, error) {
-	return openCost(opt, recipe())
+	return openCost(opt, recipe(), iterations)
 }
 
-func openCost(opt Options, cost phc) (*Directory, error) {
-	d := &Directory{hashing: newGate(), secret: newSecret(), cost: cost}
+func openCost(opt Options, cost phc, iterations int) (*Directory, error) {
+	d := &Directory{hashing: newGate(), secret: newSecret(), cost: cost, iterations: iterations}
+	salts, err := readSalts(opt.Path)
+	if err != nil && opt.Logger != nil {
+		opt.Logger.Warn("salts of SCRAM are new until the next start", "error", err)
+	}
+	d.salts = salts
 	if err := d.Reload(opt); err != nil {
 		return nil, err
 	}
@@ -147,15 +216,23 @@ func (d *Directory) Reload(opt Options) error {
 	if err != nil {
 		return err
 	}
+	d.derived = make(map[[32]byte]sasl.Keys)
 	p, err := d.build(opt, stored, func(name string, why error) {
-		opt.Logger.Warn("stored account gets no mail", "account", name, "reason", why)
+		opt.Logger.Warn("stored account is not used, or gets no mail", "account", name, "reason", why)
 	})
 	if err != nil {
 		return err
 	}
+	d.used.open(opt.Path, opt.Logger)
 	d.opt = opt
 	d.picture.Store(p)
 	return nil
+}
+
+func (d *Directory) logger() *slog.Logger {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.opt.Logger
 }
 
 // IsLocal tells whether mail for a domain, in mail.Address's form, is
@@ -173,7 +250,16 @@ func (d *Directory) Domains() []string { return slices.Clone(d.picture.Load().do
 func (d *Directory) List() []Info {
 	var list []Info
 	for _, a := range d.picture.Load().order {
-		i := Info{Name: a.name, Static: a.static, Created: a.created, Changed: a.changed}
+		i := Info{Name: a.name, Static: a.static, Created: a.created, Changed: a.changed, SCRAM: a.own != nil}
+		if a.application != nil {
+			app := *a.application
+			i.Application = &app
+		}
+		for _, k := range a.secrets {
+			s := k.Secret
+			s.Used = d.used.last(a.name, s.Name)
+			i.Secrets = append(i.Secrets, s)
+		}
 		for _, x := range a.addresses {
 			i.Addresses = append(i.Addresses, x.String())
 		}
@@ -186,7 +272,7 @@ func (d *Directory) List() []Info {
 }
 
 // Lookup returns the name of the account that a user name means: an address in
-// any case, or a bare name in the first domain. It fails with
+// any case, an application's name, or a bare name in the first domain. It fails with
 // mail.ErrNoSuchUser.
 func (d *Directory) Lookup(user string) (string, error) {
 	p := d.picture.Load()
@@ -199,6 +285,9 @@ func (d *Directory) Lookup(user string) (string, error) {
 // userName completes and normalises what a client logs in as; "" if it cannot
 // be a user name.
 func (p *picture) userName(user string) string {
+	if name := strings.ToLower(user); p.accounts[name] != nil && p.accounts[name].application != nil {
+		return name
+	}
 	if !strings.Contains(user, "@") && len(p.domains) > 0 {
 		user += "@" + p.domains[0]
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"restante/internal/mail"
+	"restante/internal/sasl"
 )
 
 // cheapHash is argon2id of "secret" at the least cost.
@@ -50,7 +51,7 @@ func options(t testing.TB) Options {
 
 func open(t testing.TB, opt Options) *Directory {
 	t.Helper()
-	d, err := openCost(opt, phc{memory: 8, time: 1, lanes: 1})
+	d, err := openCost(opt, phc{memory: 8, time: 1, lanes: 1}, sasl.MinIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,10 +91,10 @@ func TestResolve(t *testing.T) {
 		{"postmaster@caught.org", "bob@example.org", "bob@phone.net far@else.where"},
 	}
 	for _, test := range tests {
-		targets, err := d.Resolve(mail.MustParseAddress(test.to))
+		targets, err := d.Resolve(mail.MustParseAddress(test.to), nil)
 		var forwards []string
 		for _, f := range targets.Forwards {
-			forwards = append(forwards, f.String())
+			forwards = append(forwards, f.To.String())
 		}
 		accounts, forward := strings.Join(targets.Accounts, " "), strings.Join(forwards, " ")
 		if accounts != test.accounts || forward != test.forwards {
@@ -108,7 +109,7 @@ func TestResolve(t *testing.T) {
 func TestPostmaster(t *testing.T) {
 	post, bare := mail.MustParseAddress("postmaster@second.org"), mail.MustParseAddress("postmaster")
 	account := func(d *Directory, a mail.Address) string {
-		targets, err := d.Resolve(a)
+		targets, err := d.Resolve(a, nil)
 		if err != nil {
 			return err.Error()
 		}
@@ -126,7 +127,7 @@ func TestPostmaster(t *testing.T) {
 	opt.Aliases, opt.Static, opt.CatchAll = nil, nil, nil
 	d := open(t, opt)
 	for _, a := range []mail.Address{post, bare} {
-		if _, err := d.Resolve(a); !errors.Is(err, mail.ErrNoSuchUser) {
+		if _, err := d.Resolve(a, nil); !errors.Is(err, mail.ErrNoSuchUser) {
 			t.Errorf("%s without accounts: %v", a, err)
 		}
 	}
@@ -217,7 +218,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := good.Reload(opt); err == nil {
 				t.Error("Reload took it")
 			}
-			if _, err := good.Resolve(mail.MustParseAddress("alice@example.org")); err != nil {
+			if _, err := good.Resolve(mail.MustParseAddress("alice@example.org"), nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -244,7 +245,7 @@ func TestReload(t *testing.T) {
 	if _, err := d.Lookup("new@example.org"); err != nil || !strings.Contains(log.String(), "new@example.org") {
 		t.Errorf("%v, log %q", err, &log)
 	}
-	if _, err := d.Resolve(mail.MustParseAddress("postmaster@only.org")); !errors.Is(err, mail.ErrNoSuchUser) {
+	if _, err := d.Resolve(mail.MustParseAddress("postmaster@only.org"), nil); !errors.Is(err, mail.ErrNoSuchUser) {
 		t.Errorf("postmaster goes to an account that is not local: %v", err)
 	}
 	if !d.MaySendAs("new@example.org", mail.MustParseAddress("new+x@example.org")) {

@@ -43,7 +43,7 @@ func TestStoredAccounts(t *testing.T) {
 	check("remove nobody", d.Remove("x@example.org"), mail.ErrNoSuchUser)
 	check("remove a static one", d.Remove("alice"), ErrStatic)
 
-	if got, err := d.Resolve(mail.MustParseAddress("extra@second.org")); err != nil || got.Accounts[0] != "new@example.org" {
+	if got, err := d.Resolve(mail.MustParseAddress("extra@second.org"), nil); err != nil || got.Accounts[0] != "new@example.org" {
 		t.Errorf("got %v %v", got, err)
 	}
 	info, err := os.Stat(opt.Path)
@@ -66,7 +66,7 @@ func TestStoredAccounts(t *testing.T) {
 		t.Errorf("removed by the other: %v", err)
 	}
 	names, _ := filepath.Glob(filepath.Join(filepath.Dir(opt.Path), "*"))
-	if len(names) != 2 { // the file and its lock
+	if len(names) != 3 { // the file, its lock, the key of salts
 		t.Errorf("left behind: %q", names)
 	}
 }
@@ -97,7 +97,10 @@ func TestFaultyFile(t *testing.T) {
 	for name, text := range map[string]string{
 		"damaged":       `{"version":1,"accounts":[`,
 		"empty":         "",
-		"other version": `{"version":2,"accounts":[]}`,
+		"other version": `{"version":3,"accounts":[]}`,
+		"no version":    `{"accounts":[]}`,
+		"bad secret":    `{"version":2,"accounts":[],"secrets":[{"of":"alice@example.org","name":"x","scram":"x"}]}`,
+		"bad verifier":  `{"version":2,"accounts":[{"name":"x@example.org","password":"` + cheapHash(t) + `","scram":"x"}]}`,
 		"bad hash":      `{"version":1,"accounts":[{"name":"x@example.org","password":"x"}]}`,
 		"bad name":      `{"version":1,"accounts":[{"name":"x","password":"` + cheapHash(t) + `"}]}`,
 	} {

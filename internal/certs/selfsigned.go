@@ -128,8 +128,12 @@ func sign(key crypto.Signer, opt Options) ([]byte, error) {
 	return x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 }
 
-// writePEM replaces a file as a whole.
-func writePEM(path, kind string, der []byte, mode os.FileMode) (err error) {
+func writePEM(path, kind string, der []byte, mode os.FileMode) error {
+	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}
+
+// writeFile replaces a file as a whole and durably.
+func writeFile(path string, content []byte, mode os.FileMode) error {
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -138,12 +142,18 @@ func writePEM(path, kind string, der []byte, mode os.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Sync(), f.Close())
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		os.Remove(tmp)
+		return err
 	}
-	return err
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

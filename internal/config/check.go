@@ -169,6 +169,10 @@ func (ch *checker) limits() {
 
 func (ch *checker) tls() {
 	t, at := ch.config.TLS, top("tls")
+	if t.ACME {
+		ch.acme()
+		return
+	}
 	if t.Certificate == "" && t.Key == "" {
 		return
 	}

@@ -90,6 +90,13 @@ address = [":0", ":0", ":99999",
 		{"not a number", "[queue]\nretry_factor = nan\nretry_jitter = nan\n", []string{"2: retry_factor", "3: retry_jitter"}},
 		{"half a certificate", "[tls]\ncertificate = \"x.pem\"\n", []string{"1: certificate and key go together"}},
 		{"missing certificate", "[tls]\nkey = \"x.key\"\ncertificate = \"x.pem\"\n", []string{"3: the certificate and its key cannot be used: open "}},
+		{"acme", "hostname = \"a\"\n[tls]\nacme = true\nkey = \"x\"\nacme_directory = \"http://ca.example\"\nacme_email = \"me\"\nacme_domains = [\"a.org\",\n\"localhost\", \"x y\"]\nacme_http_address = \"80\"\nacme_ca = \"nowhere.pem\"\n", []string{
+			"3: acme and a certificate in files", `5: acme_directory "http://ca.example" must be`, `6: acme_email "me"`, `8: acme domain "localhost" is no name`, `8: acme domain "x y" is not a domain name`,
+			`9: acme_http_address "80" has no port`, "10: acme_ca cannot be read: open ",
+		}},
+		{"acme without a name or a way", "hostname = \"localhost\"\n[tls]\nacme = true\nacme_http_address = \"\"\nacme_ca = \"/dev/null\"\n", []string{
+			"3: acme needs a name", "3: acme needs acme_http_address", "5: acme_ca /dev/null has no certificate",
+		}},
 		{"domains", "[[domain]]\nname = \"a.org\"\n[[domain]]\nname = \"A.org\"\ncatch_all = [\"x\"]\n[[domain]]\n[[domain]]\nname = \"-\"\n", []string{
 			`4: domain "A.org" is there twice`, "5: catch_all has a bad address", "6: this domain has no name", `8: domain "-" is malformed`,
 		}},

@@ -22,6 +22,9 @@ type Config struct {
 	StateDirectory string `toml:"state_directory"`
 	// ControlSocket is where commands reach the daemon; see ControlPath.
 	ControlSocket string `toml:"control_socket"`
+	// Maildrop is where "restante sendmail" leaves mail while the daemon does
+	// not run; see MaildropPath.
+	Maildrop string `toml:"maildrop"`
 
 	// Listeners replace the default ones as soon as the file has one.
 	Listeners []Listener `toml:"listener"`
@@ -144,6 +147,19 @@ type TLS struct {
 	// Either may be "credential:NAME"; Load puts the file's path there.
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
+	// ACME has certificates issued by ACMEDirectory (RFC 8555), for each of
+	// ACMEDomains its own; without any, for ServerName.
+	ACME          bool    `toml:"acme"`
+	ACMEDirectory string  `toml:"acme_directory"`
+	ACMEEmail     string  `toml:"acme_email"`
+	ACMEDomains   Strings `toml:"acme_domains"`
+	// ACMEHTTPAddress is where HTTP-01 challenges are answered, ACMETLSAddress
+	// where TLS-ALPN-01 challenges are; "" is nowhere.
+	ACMEHTTPAddress string `toml:"acme_http_address"`
+	ACMETLSAddress  string `toml:"acme_tls_address"`
+	// ACMECA is a PEM file with the authorities that vouch for the directory's
+	// own certificate; "" is those of the system.
+	ACMECA string `toml:"acme_ca"`
 }
 
 // Domain is a domain whose mail is delivered here.
@@ -286,6 +302,11 @@ func Default() *Config {
 			MaxConnectionsPerAccount: 50,
 			MaxMessageSize:           50 * MiB,
 			IdleTimeout:              30 * Minute,
+		},
+		TLS: TLS{
+			ACMEDirectory:   "https://acme-v02.api.letsencrypt.org/directory",
+			ACMEDomains:     Strings{},
+			ACMEHTTPAddress: ":80",
 		},
 		Domains: []Domain{{Name: "localhost"}},
 		Queue: Queue{

@@ -57,6 +57,14 @@ func (c *Config) ControlPath(state string) string {
 	return filepath.Join(state, "control.sock")
 }
 
+// MaildropPath returns Maildrop, or else maildrop in the given state directory.
+func (c *Config) MaildropPath(state string) string {
+	if c.Maildrop != "" {
+		return c.Maildrop
+	}
+	return filepath.Join(state, "maildrop")
+}
+
 // Prefixes returns the trusted networks, without those that are malformed.
 func (s SMTP) Prefixes() []netip.Prefix {
 	var out []netip.Prefix

@@ -42,9 +42,10 @@ type body struct {
 	// size counts the octets of the message, as received.
 	size           int64
 	eightBit, bare bool
-	nul            bool
-	err            error
-	pace           pace
+	// crcr: the last line end had one CR more.
+	nul, crcr bool
+	err       error
+	pace      pace
 }
 
 // fault is why a message that was read to its end is refused, or nil.
@@ -59,6 +60,12 @@ func (b *body) fault() error {
 	}
 	return nil
 }
+
+// doubtful tells whether somebody in between may disagree on where the message
+// has ended, so that what follows could be its rest: nothing of that is run.
+// After a clean end a message that was normalized is in no doubt but where CR
+// CR LF came before the dot; some do not see a line end in that.
+func (b *body) doubtful() bool { return b.fault() != nil || b.clean != nil && b.crcr }
 
 // pace is how fast a message comes.
 type pace struct {
@@ -260,7 +267,7 @@ func (b *body) step(ch byte) {
 		b.state = lineStart
 		return
 	case ch == '\r':
-		b.state = afterCR
+		b.state, b.crcr = afterCR, wasCR
 	case ch == '\n':
 		b.bare = true
 	case ch == 0:

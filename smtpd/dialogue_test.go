@@ -32,6 +32,8 @@ import (
 //	R: "text"     the client sends a Go string as it is
 //	xclient PREFIX, proxy PREFIX, repeater PREFIX, hold DURATION, once DURATION
 //	              and what it offers (Extensions)
+//	normalize PREFIX, greet-delay DURATION, refuse-early, rate WHOSE-WHAT N DURATION
+//	              and what it asks of clients
 //	S: text       the server must reply so; * stands for anything. In a reply of
 //	              several lines those that are not asked for are passed over
 //	SS: text      the last line of a whole reply must be so
@@ -240,6 +242,18 @@ func (p *player) setting(word, rest string) bool {
 				o.Extensions.Once = d
 			}
 		})
+	case "normalize":
+		p.setUp(func(o *Options) { o.Normalize = append(o.Normalize, netip.MustParsePrefix(rest)) })
+	case "refuse-early":
+		p.setUp(func(o *Options) { o.RefuseEarly = true })
+	case "greet-delay":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.setUp(func(o *Options) { o.GreetDelay = d })
+	case "rate":
+		p.rate(rest)
 	case "limit":
 		name, number, _ := strings.Cut(rest, " ")
 		n, err := strconv.Atoi(number)
@@ -261,6 +275,25 @@ func (p *player) setting(word, rest string) bool {
 		return false
 	}
 	return true
+}
+
+// rate handles "stranger-messages 2 1h".
+func (p *player) rate(rest string) {
+	var what, per string
+	var n int
+	fmt.Sscan(rest, &what, &n, &per)
+	d, err := time.ParseDuration(per)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	p.setUp(func(o *Options) {
+		l := &o.Limits
+		*map[string]*Rate{
+			"stranger-messages": &l.StrangerRates.Messages, "stranger-recipients": &l.StrangerRates.Recipients,
+			"trusted-messages": &l.TrustedRates.Messages, "trusted-recipients": &l.TrustedRates.Recipients,
+			"account-messages": &l.AccountRates.Messages, "account-recipients": &l.AccountRates.Recipients,
+		}[what] = Rate{Count: n, Per: d}
+	})
 }
 
 func (p *player) fail(rest string) {

@@ -151,16 +151,16 @@ func (s *session) subject() (subject, Rates) {
 	switch {
 	case s.account != "":
 		return subject{account: s.srv.gate.name(s.account)}, l.AccountRates
-	case s.srv.trusts(s.addr):
+	case s.srv.opt.Role == LMTP || s.srv.trusts(s.addr):
 		return subject{network: s.srv.network(s.addr)}, l.TrustedRates
 	}
 	return subject{network: s.srv.network(s.addr)}, l.StrangerRates
 }
 
-// trusts tells whether an address may relay without saying who it is; such
+// trusts tells whether an address may send without saying who it is; such
 // clients are spared some of what strangers have to bear.
 func (s *Server) trusts(a netip.Addr) bool {
-	return s.opt.Role == Relay && within(a, s.opt.Trusted)
+	return s.opt.Role != Submission && within(a, s.opt.Trusted)
 }
 
 // normalizes tells whether messages from an address are made clean.

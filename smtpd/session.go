@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ type transaction struct {
 var _ smtp.AuthSession = (*session)(nil)
 
 func (s *session) client() client {
-	return client{addr: s.addr, tls: s.conn.tls != nil, local: s.local(), account: s.account}
+	return client{addr: s.addr, tls: s.conn.tls != nil, local: s.local(), account: s.account, from: s.tx.from}
 }
 
 // forget drops all that a client said before STARTTLS.
@@ -148,7 +147,7 @@ func (s *session) Data(io.Reader) error {
 	if !b.drain() {
 		c.hangup = true
 	}
-	if b.fault() != nil {
+	if b.doubtful() {
 		// Whoever sends such lines may be made to disagree with us on where
 		// the message ended. What follows could be its rest.
 		c.hangup = true
@@ -175,7 +174,7 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if b.chunked && b.left > s.srv.limits.MaxSize {
 		return mail.ID{}, errTooBig
 	}
-	m, err := s.srv.opt.Accept.Begin(s.sealed(), s.tx.rcpts)
+	m, err := s.srv.opt.Accept.Submit(s.submission())
 	if err != nil {
 		return mail.ID{}, fmt.Errorf("beginning a message: %w", err)
 	}
@@ -190,10 +189,10 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if err := s.checkHeader(block); err != nil {
 		return mail.ID{}, err
 	}
-	if err := s.writeHeader(m, block); err != nil {
-		return mail.ID{}, fmt.Errorf("writing the header: %w", err)
+	if err := m.SetHeader(s.srv.ctx, block); err != nil {
+		return mail.ID{}, fmt.Errorf("judging the header: %w", err)
 	}
-	if err := copyBody(m, block, rest); err != nil {
+	if _, err := io.CopyBuffer(writer{m}, rest, make([]byte, 32<<10)); err != nil {
 		return mail.ID{}, fmt.Errorf("transferring the body: %w", err)
 	}
 	if err := b.fault(); err != nil {
@@ -205,11 +204,25 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	once.mark(m)
 	ctx, cancel := context.WithTimeout(s.srv.ctx, commitWait)
 	defer cancel()
-	if _, err := m.Commit(ctx); err != nil {
+	receipt, err := m.Commit(ctx)
+	if err != nil {
 		return mail.ID{}, fmt.Errorf("committing: %w", err)
 	}
-	s.logAccepted(m, b)
-	return m.ID(), nil
+	s.logAccepted(receipt.ID, b)
+	return receipt.ID, nil
+}
+
+// writer hides all of a message but Write, so that copies use our buffer.
+type writer struct{ io.Writer }
+
+// submission is the transaction as accept wants to know it.
+func (s *session) submission() accept.Submission {
+	p, c := &s.srv.policy, s.client()
+	return accept.Submission{
+		Envelope: s.sealed(), Recipients: s.tx.rcpts,
+		Trusted: p.trustedClient(c), TLS: s.tlsText(), Screened: true, Complete: p.completes(c),
+		Trace: s.trace,
+	}
 }
 
 // sealed is the envelope with what is known of the client.
@@ -234,29 +247,9 @@ func (s *session) checkHeader(block *header.Block) error {
 	return s.srv.policy.authors(s.client(), from)
 }
 
-// copyBody writes the rest of a message. Where the message has no header, what
-// was written in front needs the empty line that ends one.
-func copyBody(m *accept.Message, block *header.Block, rest io.Reader) error {
-	if !block.Separated() {
-		first := make([]byte, 1)
-		switch _, err := io.ReadFull(rest, first); {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		}
-		if _, err := m.Write([]byte("\r\n")); err != nil {
-			return err
-		}
-		rest = io.MultiReader(bytes.NewReader(first), rest)
-	}
-	_, err := io.CopyBuffer(m, rest, make([]byte, 32<<10))
-	return err
-}
-
-func (s *session) logAccepted(m *accept.Message, b *body) {
+func (s *session) logAccepted(id mail.ID, b *body) {
 	s.srv.log.Info("accepted",
-		"id", m.ID().String(), "from", s.tx.from.String(), "remote", s.conn.remote(), "helo", s.helo,
+		"id", id.String(), "from", s.tx.from.String(), "remote", s.conn.remote(), "helo", s.helo,
 		"account", s.account, "size", b.size, "recipients", len(s.tx.rcpts), "tls", s.tlsText())
 }
 

@@ -1,0 +1,200 @@
+// Command compare measures how many messages in a second restante and Postfix
+// take in durably, and what CPU time that costs, on one machine in one run, by
+// turns. It needs Debian's postfix package (no instance of it need run, none is
+// touched) and root, since Postfix does not start without.
+//
+//	go run ./internal/e2e/compare
+//	go run ./internal/e2e/compare -rounds 5 -sessions 32 -sizes 4096
+//	TMPDIR=/srv/disk go run ./internal/e2e/compare    the disk in question
+//
+// # What is compared
+//
+// Both are asked the same by smtp-source: accept mail of a trusted client for
+// another domain, make it durable, answer 250. Neither delivers anything
+// meanwhile, since that would measure the receiving end and the scheduler too:
+//
+//   - Postfix puts every message on hold (check_client_access static:HOLD).
+//     That is the cheapest it can do with mail it has accepted: cleanup writes
+//     and syncs the file in the hold queue, the queue manager never sees it.
+//   - restante queues for a next hop that refuses connections. One probe fails,
+//     then the destination is in its back-off and nothing is tried.
+//
+// Limits that would only get in the way are off on both sides: the number of
+// connections of one client, and Postfix's in_flow_delay and process limit. Both
+// log each message to a file. Both keep their data below TMPDIR, so on the same
+// file system. What smtp-source sends is random text, so that compression gains
+// little.
+//
+// Each figure is from a fresh instance with an empty queue that has taken 100
+// messages to warm up. Afterwards the queue is counted: every 250 must be there. CPU time
+// is that of the server's processes, those that have ended included, and counts
+// on until two seconds after the last message, for what is done in the background.
+// The sessions are kept open for many messages, or with -reconnect for one each.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	rounds    int
+	seconds   time.Duration
+	most      int
+	sessions  []int
+	sizes     []int
+	reconnect bool
+}
+
+// point is one line of the table.
+type point struct{ size, sessions int }
+
+// figure is what one run gave.
+type figure struct {
+	rate float64 // messages a second
+	cpu  float64 // seconds for 1,000 messages
+}
+
+// system is a mail server under measurement.
+type system interface {
+	// start runs it in an empty folder and returns where it listens, and the
+	// process that all its others come from.
+	start(ctx context.Context, dir string) (addr string, pid int, err error)
+	// queued counts the messages in its queue.
+	queued(ctx context.Context) (int, error)
+	// stop ends it and waits for its end.
+	stop()
+}
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	opt, err := flags()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "compare")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // Postfix's user goes through it
+		return err
+	}
+	binary, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	names := []string{"restante", "Postfix"}
+	create := map[string]func() system{
+		"restante": func() system { return &restante{binary: binary} },
+		"Postfix":  func() system { return &postfix{} },
+	}
+	figures := make(map[point]map[string][]figure)
+	points := opt.points()
+	for round := range opt.rounds {
+		for _, p := range points {
+			if figures[p] == nil {
+				figures[p] = make(map[string][]figure)
+			}
+			for _, name := range names {
+				f, err := measure(ctx, create[name](), dir, p, opt)
+				if err != nil {
+					return fmt.Errorf("%s, %d octets, %d sessions: %w", name, p.size, p.sessions, err)
+				}
+				figures[p][name] = append(figures[p][name], f)
+				fmt.Fprintf(os.Stderr, "round %d: %6d octets %4d sessions  %-8s %8.0f messages/s %7.2f s CPU per 1,000\n",
+					round+1, p.size, p.sessions, name, f.rate, f.cpu)
+			}
+		}
+		// Whoever goes first has the disk as the other left it.
+		slices.Reverse(names)
+	}
+	report(points, figures, opt)
+	return nil
+}
+
+func flags() (options, error) {
+	var opt options
+	sessions := flag.String("sessions", "1,8,32,128", "sessions at a time")
+	sizes := flag.String("sizes", "4096,65536", "`octets` of a message")
+	flag.IntVar(&opt.rounds, "rounds", 3, "runs of each, of which the median counts")
+	flag.DurationVar(&opt.seconds, "for", 5*time.Second, "how `LONG` a run shall take about")
+	flag.IntVar(&opt.most, "most", 30000, "most messages of a run")
+	flag.BoolVar(&opt.reconnect, "reconnect", false, "a connection for each message")
+	flag.Parse()
+	if flag.NArg() > 0 || opt.rounds < 1 || opt.most < 200 {
+		return opt, fmt.Errorf("no arguments are expected, at least one round and 200 messages")
+	}
+	var err error
+	if opt.sessions, err = numbers(*sessions); err != nil {
+		return opt, err
+	}
+	opt.sizes, err = numbers(*sizes)
+	return opt, err
+}
+
+func numbers(s string) ([]int, error) {
+	var out []int
+	for part := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a list of numbers", s)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (o options) points() []point {
+	var out []point
+	for _, size := range o.sizes {
+		for _, n := range o.sessions {
+			out = append(out, point{size, n})
+		}
+	}
+	return out
+}
+
+// report prints the table of medians.
+func report(points []point, figures map[point]map[string][]figure, opt options) {
+	kept := "kept open"
+	if opt.reconnect {
+		kept = "one for each message"
+	}
+	fmt.Printf("Durable accepts; medians of %d rounds; sessions %s.\n\n", opt.rounds, kept)
+	fmt.Println("| octets | sessions | restante, messages/s | Postfix, messages/s | ratio | restante, CPU s per 1,000 | Postfix, CPU s per 1,000 |")
+	fmt.Println("|---:|---:|---:|---:|---:|---:|---:|")
+	for _, p := range points {
+		ours, theirs := figures[p]["restante"], figures[p]["Postfix"]
+		rate := func(f figure) float64 { return f.rate }
+		cpu := func(f figure) float64 { return f.cpu }
+		fmt.Printf("| %d | %d | %.0f | %.0f | %.1f | %.2f | %.2f |\n", p.size, p.sessions,
+			median(ours, rate), median(theirs, rate), median(ours, rate)/median(theirs, rate), median(ours, cpu), median(theirs, cpu))
+	}
+}
+
+func median(list []figure, of func(figure) float64) float64 {
+	var values []float64
+	for _, f := range list {
+		values = append(values, of(f))
+	}
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}

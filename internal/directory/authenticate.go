@@ -1,17 +1,14 @@
 package directory
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
-	"fmt"
-	"net/netip"
+	"slices"
+	"sync"
 	"time"
-
-	"restante/internal/mail"
 )
 
 // recentFor is how long a login is remembered: a client that logs in for
@@ -72,48 +69,45 @@ func decoy(h phc) phc {
 	return h
 }
 
-// recentLogin is the keyed hash of a password that was right.
+// recentLogin is the keyed hash of a password that was right; key is the secret
+// it was, nil for the account's own.
 type recentLogin struct {
 	sum   [32]byte
+	key   *secretKey
 	until time.Time
 }
 
-// Authenticate checks a user name (an account's name, in any case, or a bare
-// name in the first domain) and a password, and returns the account's name.
-// It fails with mail.ErrBadCredentials, whichever of the two is wrong and in
-// the same time, or with the context's error if its turn did not come: only a
-// few passwords are hashed at a time, since each takes its memory, and one
-// address (an IPv6 /64) has at most half of the places.
-func (d *Directory) Authenticate(ctx context.Context, user, password string, from netip.Addr) (string, error) {
-	p := d.picture.Load()
-	name := p.userName(user)
-	a := p.accounts[name]
-	prepared, badPassword := prepare(password)
-	sum := d.secret.mac("recent", prepared)
-	if a != nil && badPassword == nil && a.loggedIn(sum) {
-		return a.name, nil
-	}
-	leave, err := d.hashing.enter(ctx, from)
-	if err != nil {
-		return "", fmt.Errorf("authenticate: %w", err)
-	}
-	defer leave()
-	ok := false
-	if a != nil {
-		ok = a.credential.matches(&d.secret, prepared)
-	} else {
-		d.stranger(p, name).matches(prepared)
-	}
-	if !ok || badPassword != nil {
-		return "", fmt.Errorf("authenticate: %w", mail.ErrBadCredentials)
-	}
-	a.recent.Store(&recentLogin{sum, time.Now().Add(recentFor)})
-	return a.name, nil
+// maxRecent bounds the passwords of an account that are remembered.
+const maxRecent = 16
+
+// recents are the recent logins of one account. They are shared by the pictures
+// in which nothing of the account has changed.
+type recents struct {
+	mu   sync.Mutex
+	list []recentLogin
 }
 
-func (a *account) loggedIn(sum [32]byte) bool {
-	r := a.recent.Load()
-	return r != nil && time.Now().Before(r.until) && subtle.ConstantTimeCompare(sum[:], r.sum[:]) == 1
+func (r *recents) find(sum [32]byte) (recentLogin, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, l := range r.list {
+		if subtle.ConstantTimeCompare(sum[:], l.sum[:]) == 1 && now.Before(l.until) {
+			return l, true
+		}
+	}
+	return recentLogin{}, false
+}
+
+func (r *recents) add(login recentLogin) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.list = slices.DeleteFunc(r.list, func(l recentLogin) bool { return l.sum == login.sum || !now.Before(l.until) })
+	if len(r.list) >= maxRecent {
+		r.list = slices.Delete(r.list, 0, 1)
+	}
+	r.list = append(r.list, login)
 }
 
 // stranger picks the work done for a user who does not exist: that of one of

@@ -146,15 +146,25 @@ func TestRecentLogins(t *testing.T) {
 
 func TestRecentLoginsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := new(account)
-		a.recent.Store(&recentLogin{[32]byte{1}, time.Now().Add(recentFor)})
+		r := new(recents)
+		known := func(n byte) bool {
+			_, ok := r.find([32]byte{n})
+			return ok
+		}
+		r.add(recentLogin{sum: [32]byte{1}, until: time.Now().Add(recentFor)})
 		time.Sleep(recentFor - time.Second)
-		if !a.loggedIn([32]byte{1}) || a.loggedIn([32]byte{2}) {
+		if !known(1) || known(2) {
 			t.Error("too early")
 		}
 		time.Sleep(time.Second)
-		if a.loggedIn([32]byte{1}) {
+		if known(1) {
 			t.Error("not forgotten")
+		}
+		for i := range byte(100) {
+			r.add(recentLogin{sum: [32]byte{i}, until: time.Now().Add(recentFor)})
+		}
+		if len(r.list) > maxRecent || !known(99) || known(1) {
+			t.Errorf("%d are remembered", len(r.list))
 		}
 	})
 }

@@ -1,0 +1,587 @@
+package directory
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/internal/mail"
+	"restante/internal/sasl"
+)
+
+// scram tells which account a password opens by SCRAM, with the keys that the
+// verifier has for it.
+func scram(t testing.TB, l Logins, user, password string) (string, error) {
+	t.Helper()
+	v := l.Verifier(user)
+	got, err := sasl.Derive(password, v.Salt, v.Iterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range v.Keys {
+		if k == got {
+			return l.Proved(user, k)
+		}
+	}
+	return "", mail.ErrBadCredentials
+}
+
+func plain(l Logins, user, password string) (string, error) {
+	return l.Authenticate(context.Background(), user, password, netip.MustParseAddr("192.0.2.1"))
+}
+
+func applicationOptions(t testing.TB) Options {
+	opt := options(t)
+	opt.Static = append(opt.Static,
+		Static{Name: "carl@example.org", Password: "pässword"},
+		Static{Name: "printer", Password: "print", Addresses: []string{"scans@example.org", "*@devices.test"},
+			Application: &Application{Rate: 60, Priority: -3}},
+		Static{Name: "tickets", Password: "tickets", Application: &Application{Collects: "carl@example.org"}},
+		Static{Name: "lost", Password: "lost", Application: &Application{Collects: "nobody@example.org"}},
+	)
+	return opt
+}
+
+func TestApplications(t *testing.T) {
+	opt := applicationOptions(t)
+	d := open(t, opt)
+	if err := d.AddApplication("Invoices", "secret", []string{"billing@example.org", "*@invoices.test"}, Application{Rate: 100, Priority: 4}); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, opt)
+	for _, d := range []*Directory{d, again} {
+		for _, test := range []struct {
+			user, password, sending, collecting string
+		}{
+			{"printer", "print", "printer", ""},
+			{"PRINTER", "print", "printer", ""},
+			{"printer@example.org", "print", "", ""},
+			{"printer", "x", "", ""},
+			{"invoices", "secret", "invoices", ""},
+			{"tickets", "tickets", "tickets", "carl@example.org"},
+			{"lost", "lost", "lost", ""},
+			{"carl", "pässword", "carl@example.org", "carl@example.org"},
+			{"carl", "pa\u0308ssword", "carl@example.org", "carl@example.org"},
+		} {
+			for range 2 { // the second time from memory
+				for service, want := range map[Service]string{Sending: test.sending, Collecting: test.collecting} {
+					got, err := plain(d.For(service), test.user, test.password)
+					if got != want || (want == "") != errors.Is(err, mail.ErrBadCredentials) {
+						t.Errorf("%s for %d: %q %v", test.user, service, got, err)
+					}
+					if strings.Contains(test.password, "\u0308") {
+						continue // the client's preparation is not played here
+					}
+					if got, err = scram(t, d.For(service), test.user, test.password); got != want || (want == "") != (err != nil) {
+						t.Errorf("SCRAM of %s for %d: %q %v", test.user, service, got, err)
+					}
+				}
+			}
+		}
+	}
+	for _, test := range []struct {
+		app, from string
+		may       bool
+	}{
+		{"printer", "scans@example.org", true},
+		{"printer", "scans+x@example.org", true},
+		{"printer", "alice@example.org", false},
+		{"printer", "any@devices.test", true},
+		{"printer", "printer@example.org", false},
+		{"tickets", "carl@example.org", false},
+		{"invoices", "Billing@example.org", true},
+		{"invoices", "x@invoices.test", true},
+	} {
+		if got := d.MaySendAs(test.app, mail.MustParseAddress(test.from)); got != test.may {
+			t.Errorf("%s as %s: %v", test.app, test.from, got)
+		}
+	}
+	if !d.MaySendAs("printer", mail.Address{}) {
+		t.Error("no null sender")
+	}
+	if got := d.Limits("printer"); got != (Limits{Rate: 60, Priority: -3}) {
+		t.Errorf("limits %+v", got)
+	}
+	if got := again.Limits("invoices"); got != (Limits{Rate: 100, Priority: 4}) {
+		t.Errorf("limits %+v", got)
+	}
+	if d.Limits("alice@example.org") != (Limits{}) || d.Limits("nobody") != (Limits{}) {
+		t.Error("limits of others")
+	}
+	// What it may send as is not delivered to it.
+	if _, err := d.Resolve(mail.MustParseAddress("scans@example.org"), nil); !errors.Is(err, mail.ErrNoSuchUser) {
+		t.Errorf("mail for an application: %v", err)
+	}
+	if err := d.Remove("invoices"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNamesOfApplications(t *testing.T) {
+	opt := applicationOptions(t)
+	d := open(t, opt)
+	for _, test := range []struct {
+		name string
+		app  Application
+		want error
+	}{
+		{"printer", Application{}, ErrExists},
+		{"alice", Application{}, ErrExists},
+		{"ALICE", Application{}, ErrExists},
+		{"a.liddell", Application{}, ErrExists},
+		{"app", Application{}, nil}, // app@second.org is not in the first domain
+		{"new@example.org", Application{}, ErrSecretName},
+		{"", Application{}, ErrSecretName},
+		{"-x", Application{}, ErrSecretName},
+		{"a b", Application{}, ErrSecretName},
+		{strings.Repeat("x", 65), Application{}, ErrSecretName},
+		{"x", Application{Priority: 10}, ErrPriority},
+		{"x", Application{Collects: "alice"}, mail.ErrAddress},
+	} {
+		if err := d.AddApplication(test.name, "secret", nil, test.app); !errors.Is(err, test.want) {
+			t.Errorf("%q: got %v, want %v", test.name, err, test.want)
+		}
+	}
+	if err := d.Add("printer@example.org", "secret"); !errors.Is(err, ErrExists) {
+		t.Errorf("an account of an application's name: %v", err)
+	}
+	if err := d.Add("app@example.org", "secret"); !errors.Is(err, ErrExists) {
+		t.Errorf("an account of a stored application's name: %v", err)
+	}
+	// A new static account takes the name from a stored application.
+	opt.Static = append(opt.Static, Static{Name: "app@example.org", Password: "static"})
+	if err := d.Reload(opt); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := login(d, "app", "static"); got != "app@example.org" {
+		t.Errorf("got %q %v", got, err)
+	}
+	if _, err := login(d, "app", "secret"); err == nil {
+		t.Error("the application is still there")
+	}
+	opt.Static = append(opt.Static, Static{Name: "alice", Password: "x", Application: &Application{}})
+	if err := d.Reload(opt); !errors.Is(err, ErrExists) {
+		t.Errorf("two of one name in the configuration: %v", err)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	opt := applicationOptions(t)
+	d := open(t, opt)
+	if err := d.Add("stored@example.org", "main"); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"stored@example.org", "carl", "alice@example.org", "printer"} {
+		phone, err := d.AddSecret(user, "Phone", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, err := d.AddSecret(user, "script", false)
+		if err != nil || script == phone {
+			t.Fatal(err)
+		}
+		if _, err := d.AddSecret(user, "phone", false); !errors.Is(err, ErrExists) {
+			t.Errorf("two of one name: %v", err)
+		}
+		full, _ := d.Lookup(user)
+		collects := full
+		if user == "printer" {
+			collects = ""
+		}
+		for _, d := range []*Directory{d, open(t, opt)} {
+			for range 2 {
+				for _, test := range []struct {
+					service        Service
+					password, want string
+				}{
+					{Sending, phone, full}, {Collecting, phone, collects}, {Sending, script, full}, {Collecting, script, ""},
+				} {
+					got, err := plain(d.For(test.service), user, test.password)
+					if got != test.want || (got == "") != errors.Is(err, mail.ErrBadCredentials) {
+						t.Errorf("%s for %d: %q %v, want %q", user, test.service, got, err, test.want)
+					}
+					if got, err := scram(t, d.For(test.service), user, test.password); got != test.want || (got == "") != (err != nil) {
+						t.Errorf("SCRAM of %s for %d: %q %v, want %q", user, test.service, got, err, test.want)
+					}
+				}
+			}
+		}
+		if err := d.RevokeSecret(user, "PHONE"); err != nil {
+			t.Error(err)
+		}
+		if _, err := login(d, user, phone); !errors.Is(err, mail.ErrBadCredentials) {
+			t.Errorf("revoked: %v", err)
+		}
+		if _, err := scram(t, d.For(Sending), user, phone); err == nil {
+			t.Error("revoked, by SCRAM")
+		}
+		if _, err := login(d, user, script); err != nil {
+			t.Errorf("the other one: %v", err)
+		}
+		if err := d.RevokeSecret(user, "phone"); !errors.Is(err, ErrNoSecret) {
+			t.Errorf("revoked twice: %v", err)
+		}
+	}
+	// A new password does not touch the secrets, nor what SCRAM makes of them.
+	script, err := d.AddSecret("stored", "other", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetPassword("stored", "changed"); err != nil {
+		t.Fatal(err)
+	}
+	for _, password := range []string{"changed", script} {
+		if _, err := scram(t, d.For(Sending), "stored", password); err != nil {
+			t.Errorf("after a new password: %v", err)
+		}
+	}
+	if _, err := scram(t, d.For(Sending), "stored", "main"); err == nil {
+		t.Error("the old password works by SCRAM")
+	}
+	// They go with the account.
+	if err := d.Remove("stored"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Add("stored@example.org", "anew"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := login(d, "stored", script); err == nil {
+		t.Error("a new account has the secrets of the old one")
+	}
+	if _, err := d.AddSecret("nobody", "x", false); !errors.Is(err, mail.ErrNoSuchUser) {
+		t.Error(err)
+	}
+	if _, err := d.AddSecret("carl", "x y", false); !errors.Is(err, ErrSecretName) {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(opt.Path)
+	if err != nil || strings.Contains(string(b), script) {
+		t.Errorf("the secret is in the file: %v", err)
+	}
+}
+
+func TestSecretsAreBounded(t *testing.T) {
+	opt := options(t)
+	d := open(t, opt)
+	for i := range maxSecrets {
+		if _, err := d.AddSecret("alice", fmt.Sprint(i), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.AddSecret("alice", "more", false); !errors.Is(err, ErrTooMany) {
+		t.Error(err)
+	}
+}
+
+func TestLastUse(t *testing.T) {
+	opt := options(t)
+	d := open(t, opt)
+	secret, err := d.AddSecret("alice", "phone", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func(d *Directory) time.Time { return d.List()[0].Secrets[0].Used }
+	if !use(d).IsZero() || d.List()[0].Secrets[0].Created.IsZero() {
+		t.Error("used before it was")
+	}
+	if _, err := login(d, "alice", secret); err != nil {
+		t.Fatal(err)
+	}
+	if time.Since(use(d)) > time.Minute {
+		t.Errorf("used %v", use(d))
+	}
+	if got := use(open(t, opt)); !got.Equal(use(d)) {
+		t.Errorf("after a restart: %v", got)
+	}
+	if err := d.RevokeSecret("alice", "phone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.AddSecret("alice", "phone", false); err != nil || !use(d).IsZero() {
+		t.Errorf("the use of the one before is remembered: %v", err)
+	}
+}
+
+// TestUpgrade reads a file of version 1 and gives its accounts verifiers as they
+// log in.
+func TestUpgrade(t *testing.T) {
+	opt := options(t)
+	opt.Static = nil
+	old := `{"version":1,"accounts":[
+{"name":"x@example.org","password":"` + cheapHash(t) + `","created":"2024-02-03T12:00:00Z","changed":"2024-02-03T12:00:00Z"},
+{"name":"y@example.org","password":"` + cheapHash(t) + `","addresses":["z@example.org"],"created":"2024-02-03T12:00:00Z","changed":"2024-02-03T12:00:00Z"}]}`
+	if err := os.WriteFile(opt.Path, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, opt)
+	if d.For(Sending).Complete() || d.List()[0].SCRAM {
+		t.Error("complete too early")
+	}
+	if _, err := scram(t, d.For(Sending), "x", "secret"); err == nil {
+		t.Error("SCRAM before anybody knows the password")
+	}
+	if _, err := login(d, "x", "wrong"); err == nil || d.List()[0].SCRAM {
+		t.Error("a wrong password makes a verifier")
+	}
+	if b, _ := os.ReadFile(opt.Path); string(b) != old {
+		t.Error("the file was written too early")
+	}
+	for _, user := range []string{"x", "z", "y"} {
+		if got, err := login(d, user, "secret"); (user != "z") != (err == nil) {
+			t.Errorf("%s: %q %v", user, got, err)
+		}
+	}
+	if !remembered(t, d, "x", "secret") || !remembered(t, d, "y", "secret") {
+		t.Error("the upgrade forgets logins")
+	}
+	for _, d := range []*Directory{d, open(t, opt)} {
+		if !d.For(Sending).Complete() || !d.For(Collecting).Complete() {
+			t.Error("not complete")
+		}
+		for _, user := range []string{"x", "y"} {
+			if got, err := scram(t, d.For(Collecting), user, "secret"); got != user+"@example.org" {
+				t.Errorf("%q %v", got, err)
+			}
+		}
+	}
+	if i := d.List()[1]; i.Created.Year() != 2024 || len(i.Addresses) != 1 || i.Changed.Year() != 2024 {
+		t.Errorf("the upgrade has changed %+v", i)
+	}
+}
+
+// TestUpgradeFails logs in where the file cannot be written.
+func TestUpgradeFails(t *testing.T) {
+	opt := options(t)
+	if err := os.WriteFile(opt.Path, []byte(`{"version":1,"accounts":[{"name":"x@example.org","password":"`+cheapHash(t)+`"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, opt)
+	if err := os.MkdirAll(opt.Path+".new/x", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := login(d, "x", "secret"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestComplete(t *testing.T) {
+	opt := options(t)
+	opt.Static = []Static{{Name: "carl@example.org", Password: "x"}}
+	check := func(what string, sending, collecting bool) {
+		t.Helper()
+		d := open(t, opt)
+		if d.For(Sending).Complete() != sending || d.For(Collecting).Complete() != collecting {
+			t.Errorf("%s: %v %v", what, !sending, !collecting)
+		}
+	}
+	check("a plain password", true, true)
+	opt.Static = append(opt.Static, Static{Name: "printer", Hash: cheapHash(t), Application: &Application{}})
+	check("an application with a hash", false, true)
+	hash, err := HashSCRAM("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Static[1].SCRAM = hash
+	check("with a verifier too", true, true)
+	if got, err := scram(t, open(t, opt).For(Sending), "printer", "secret"); got != "printer" {
+		t.Error(err)
+	}
+	opt.Static = append(opt.Static, Static{Name: "alice@example.org", Hash: cheapHash(t)})
+	check("an account with a hash", false, false)
+	opt.Static[2].SCRAM = "x"
+	if _, err := Open(opt); err == nil {
+		t.Error("a bad verifier is taken")
+	}
+	if _, err := HashSCRAM(""); !errors.Is(err, ErrPassword) {
+		t.Error(err)
+	}
+}
+
+// TestStrangerHasASalt asks for the salts of names that nobody has: the same each
+// time, after a restart too, and in the form of real ones.
+func TestStrangerHasASalt(t *testing.T) {
+	opt := applicationOptions(t)
+	d, again := open(t, opt), open(t, opt)
+	seen := make(map[string]bool)
+	for _, user := range []string{"nobody@example.org", "no body", "", "x", "carl@example.org", "printer"} {
+		v, w := d.For(Sending).Verifier(user), again.For(Sending).Verifier(user)
+		if string(v.Salt) != string(w.Salt) || len(v.Salt) != saltSize || v.Iterations != w.Iterations || v.Iterations != sasl.MinIterations {
+			t.Errorf("%q: %x %d and %x %d", user, v.Salt, v.Iterations, w.Salt, w.Iterations)
+		}
+		if seen[string(v.Salt)] {
+			t.Errorf("%q has the salt of another", user)
+		}
+		seen[string(v.Salt)] = true
+		if known := user == "carl@example.org" || user == "printer"; known != (len(v.Keys) > 0) {
+			t.Errorf("%q has %d keys", user, len(v.Keys))
+		}
+	}
+	if a, b := d.For(Sending).Verifier("NoBody"), d.For(Sending).Verifier("nobody@Example.org"); string(a.Salt) != string(b.Salt) {
+		t.Error("the forms of one name have different salts, those of an account's have not")
+	}
+	other := open(t, applicationOptions(t))
+	if string(other.For(Sending).Verifier("x").Salt) == string(d.For(Sending).Verifier("x").Salt) {
+		t.Error("two installations have the same salts")
+	}
+}
+
+type fakeTokens map[string]string
+
+func (f fakeTokens) Verify(_ context.Context, token string) (string, error) {
+	if token == "away" {
+		return "", errors.New("issuer is away")
+	}
+	if user, ok := f[token]; ok {
+		return user, nil
+	}
+	return "", mail.ErrBadCredentials
+}
+
+func (fakeTokens) Discovery() string { return "https://id.test/.well-known/openid-configuration" }
+
+func TestTokens(t *testing.T) {
+	opt := applicationOptions(t)
+	if _, err := open(t, opt).For(Sending).Token(t.Context(), "x"); !errors.Is(err, mail.ErrBadCredentials) {
+		t.Errorf("without an issuer: %v", err)
+	}
+	opt.Tokens = fakeTokens{"a": "Alice@example.org", "b": "nobody@example.org", "c": "printer", "d": "tickets", "e": "x y"}
+	d := open(t, opt)
+	for _, test := range []struct{ token, sending, collecting string }{
+		{"a", "alice@example.org", "alice@example.org"},
+		{"b", "", ""},
+		{"c", "printer", ""},
+		{"d", "tickets", "carl@example.org"},
+		{"e", "", ""},
+		{"f", "", ""},
+	} {
+		for service, want := range map[Service]string{Sending: test.sending, Collecting: test.collecting} {
+			got, err := d.For(service).Token(t.Context(), test.token)
+			if got != want || (want == "") != errors.Is(err, mail.ErrBadCredentials) {
+				t.Errorf("%s for %d: %q %v", test.token, service, got, err)
+			}
+		}
+	}
+	if _, err := d.For(Sending).Token(t.Context(), "away"); err == nil || errors.Is(err, mail.ErrBadCredentials) {
+		t.Errorf("the issuer's fault: %v", err)
+	}
+	if d.For(Sending).Discovery() == "" {
+		t.Error("no discovery")
+	}
+}
+
+// authority signs certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{key: key}
+	a.cert = a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	return a
+}
+
+// sign makes a certificate, valid now unless the template says otherwise.
+func (a *authority) sign(t testing.TB, tmpl *x509.Certificate) *x509.Certificate {
+	t.Helper()
+	tmpl.SerialNumber = big.NewInt(1)
+	if tmpl.NotAfter.IsZero() {
+		tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
+	if !tmpl.IsCA && tmpl.ExtKeyUsage == nil {
+		tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
+	parent := a.cert
+	if parent == nil {
+		parent = tmpl
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, a.key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCertificates(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	subject := func(name string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: name}} }
+	pinned := other.sign(t, subject("whatever"))
+	past := subject("whatever")
+	past.NotBefore, past.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	expired := other.sign(t, past)
+	server := subject("printer.example.org")
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	print := func(c *x509.Certificate) string {
+		sum := sha256.Sum256(c.Raw)
+		return strings.ToUpper(hex.EncodeToString(sum[:]))
+	}
+	opt := applicationOptions(t)
+	opt.ClientCA = x509.NewCertPool()
+	opt.ClientCA.AddCert(ca.cert)
+	colons := print(pinned)[:2] + ":" + print(pinned)[2:]
+	opt.Certificates = []CertificateRule{
+		{Fingerprint: "SHA256:" + colons, Login: "carl@example.org", Implicit: true},
+		{Fingerprint: print(expired), Login: "carl@example.org"},
+		{Name: "Printer.example.org", Login: "printer"},
+		{Name: "tickets", Login: "tickets"},
+		{Name: "gone", Login: "nobody@example.org"},
+	}
+	d := open(t, opt)
+	for _, test := range []struct {
+		name                string
+		cert                *x509.Certificate
+		sending, collecting string
+		implicit            bool
+	}{
+		{"by its fingerprint", pinned, "carl@example.org", "carl@example.org", true},
+		{"run out", expired, "", "", false},
+		{"by a DNS name", ca.sign(t, &x509.Certificate{DNSNames: []string{"printer.EXAMPLE.org"}}), "printer", "", false},
+		{"by its common name", ca.sign(t, subject("printer.example.org")), "printer", "", false},
+		{"of an application that collects", ca.sign(t, subject("tickets")), "tickets", "carl@example.org", false},
+		{"common name beside another", ca.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "tickets"}, DNSNames: []string{"x.test"}}), "", "", false},
+		{"by an address", ca.sign(t, &x509.Certificate{EmailAddresses: []string{"Alice@example.org"}}), "alice@example.org", "alice@example.org", false},
+		{"by an address that is no account", ca.sign(t, &x509.Certificate{EmailAddresses: []string{"x@example.org"}}), "", "", false},
+		{"of an account that is gone", ca.sign(t, subject("gone")), "", "", false},
+		{"of another authority", other.sign(t, subject("printer.example.org")), "", "", false},
+		{"a server's", ca.sign(t, server), "", "", false},
+		{"nobody's", ca.sign(t, subject("x")), "", "", false},
+	} {
+		for service, want := range map[Service]string{Sending: test.sending, Collecting: test.collecting} {
+			got, err := d.For(service).Certificate([]*x509.Certificate{test.cert})
+			if got.Account != want || (want == "") != errors.Is(err, mail.ErrBadCredentials) || want != "" && got.Implicit != test.implicit {
+				t.Errorf("%s for %d: %+v %v", test.name, service, got, err)
+			}
+		}
+	}
+	if _, err := d.For(Sending).Certificate(nil); !errors.Is(err, mail.ErrBadCredentials) {
+		t.Error(err)
+	}
+	if _, err := open(t, applicationOptions(t)).For(Sending).Certificate([]*x509.Certificate{pinned}); err == nil {
+		t.Error("without rules a certificate is somebody's")
+	}
+	opt.Certificates = []CertificateRule{{Fingerprint: "abc", Login: "alice"}}
+	if _, err := Open(opt); err == nil {
+		t.Error("a bad fingerprint is taken")
+	}
+}

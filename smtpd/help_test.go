@@ -108,6 +108,7 @@ func testOptions(intake spool.Intake) Options {
 		Hostname: "mx.local.example",
 		TLS:      testTLS(),
 		Accept: accept.New(accept.Options{
+			Hostname:  "mx.local.example",
 			Intake:    intake,
 			Directory: fakeDirectory{},
 			Route:     func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },

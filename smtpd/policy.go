@@ -29,6 +29,11 @@ import (
 //	                      authenticated
 //	XONCE=NO              trusted,              authenticated        yes
 //	                      authenticated
+//	Missing fields,       trusted,              authenticated        left as they are
+//	  Bcc, masquerading   authenticated
+//	RCPT of a closed      trusted,              authenticated        yes
+//	  group               authenticated,
+//	                      members elsewhere
 //	VRFY                  252, whatever is asked
 //	EXPN                  502
 //	XCLIENT               from Extensions.XClient, by the address of the
@@ -55,6 +60,8 @@ type client struct {
 	// local tells that it is on this machine, at a Unix socket.
 	local   bool
 	account string
+	// from is the sender of the transaction.
+	from mail.Address
 }
 
 // transaction tells whether the client may send mail at all.
@@ -104,14 +111,26 @@ func (p *policy) recipient(c client, to mail.Address) (mail.Address, error) {
 		}
 		return to, nil
 	}
-	err := p.accept.Check(to)
+	origin := accept.Origin{From: c.from, Account: c.account, Trusted: p.trustedClient(c)}
+	err := p.accept.Admit(origin, to)
 	if errors.Is(err, mail.ErrNoSuchUser) && to.IsPostmaster() && to.Domain != "" {
 		// RFC 5321 section 4.5.1: every domain has a postmaster. Where it
 		// has none of its own, the house's takes the mail.
 		to = mail.Address{Local: to.Local}
-		err = p.accept.Check(to)
+		err = p.accept.Admit(origin, to)
 	}
 	return to, err
+}
+
+// trustedClient tells whether the client is trusted without a login.
+func (p *policy) trustedClient(c client) bool {
+	return p.role != Submission && (c.local || p.trusts(c.addr))
+}
+
+// completes tells whether the client's mail is our own, so that it gets the
+// fields it lacks (RFC 6409 section 8). LMTP brings mail of other servers.
+func (p *policy) completes(c client) bool {
+	return p.role == Submission || p.role == Relay && (c.account != "" || p.trustedClient(c))
 }
 
 func (p *policy) mayRelay(c client) bool {

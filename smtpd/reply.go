@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/emersion/go-smtp"
 
+	"restante/internal/accept"
 	"restante/internal/header"
 	"restante/internal/mail"
 	"restante/spool"
@@ -54,6 +56,7 @@ var (
 	errTooBig       = reply{552, code{5, 3, 4}, "Message is larger than this server takes"}
 	errUnavailable  = reply{451, code{4, 3, 0}, "Cannot take mail at the moment, try again later"}
 	errFull         = reply{452, code{4, 3, 1}, "Storage is full, try again later"}
+	errClosed       = reply{550, code{5, 7, 2}, "This group takes no mail from you"}
 	errNoSuchUser   = reply{550, code{5, 1, 1}, "No such user here"}
 )
 
@@ -62,9 +65,14 @@ var (
 // the client's business.
 func translate(err error) reply {
 	var r reply
+	var refused *accept.RefusedError
 	switch {
 	case errors.As(err, &r):
 		return r
+	case errors.As(err, &refused):
+		return refusal(refused.Status)
+	case errors.Is(err, accept.ErrClosed):
+		return errClosed
 	case errors.Is(err, mail.ErrNoSuchUser):
 		return errNoSuchUser
 	case errors.Is(err, header.ErrTooLarge):
@@ -75,4 +83,25 @@ func translate(err error) reply {
 		return errShuttingDown
 	}
 	return errUnavailable
+}
+
+// refusal is the reply to a message that a screen refuses. Its words may be
+// those of another program; they stay in one line.
+func refusal(s mail.Status) reply {
+	if s.Code < 400 || s.Code > 599 {
+		return errUnavailable
+	}
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, s.Text)
+	if len(text) > 400 {
+		text = text[:400]
+	}
+	if text == "" {
+		text = "Message refused"
+	}
+	return reply{s.Code, code(s.EnhancedOrDefault()), text}
 }

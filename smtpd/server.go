@@ -70,6 +70,9 @@ type Options struct {
 	// send on where the protocol bids them wait (RFC 2920 section 3.1).
 	GreetDelay  time.Duration
 	RefuseEarly bool
+	// HideClients leaves the name and the address of clients that have logged
+	// in out of Received fields.
+	HideClients bool
 	// Accept takes the messages.
 	Accept *accept.Acceptor
 	// Auth and Senders know the accounts. Without Auth there is no AUTH;

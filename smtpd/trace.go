@@ -5,43 +5,33 @@ import (
 	"io"
 	"mime"
 	netmail "net/mail"
+	"net/netip"
 	"strings"
 
-	"restante/internal/accept"
 	"restante/internal/header"
 	"restante/internal/mail"
 )
 
-// writeHeader writes the Received field, the fields that a submission lacks
-// (RFC 6409 section 8), and then the header as it came.
-func (s *session) writeHeader(m *accept.Message, block *header.Block) error {
-	now := s.srv.opt.Now()
+// trace is the Received field of the message that is being taken (RFC 5321
+// section 4.4). Where clients are hidden, it does not tell where who has logged
+// in did so.
+func (s *session) trace(id mail.ID) string {
 	r := header.Received{
 		Helo: s.helo,
 		Addr: s.addr,
 		By:   s.srv.opt.Hostname,
 		TLS:  s.tlsText(),
 		With: s.protocol(),
-		ID:   m.ID().String(),
-		Time: now,
+		ID:   id.String(),
+		Time: s.srv.opt.Now(),
+	}
+	if s.srv.opt.HideClients && s.account != "" {
+		r.Helo, r.Addr = "", netip.Addr{}
 	}
 	if len(s.tx.rcpts) == 1 {
 		r.For = s.tx.rcpts[0].To
 	}
-	text := r.String()
-	if s.srv.opt.Role == Submission {
-		if !block.Has("Date") {
-			text += header.Date(now)
-		}
-		if !block.Has("Message-ID") {
-			text += header.MessageID(m.ID().String(), s.srv.opt.Hostname)
-		}
-	}
-	if _, err := io.WriteString(m, text); err != nil {
-		return err
-	}
-	_, err := m.Write(block.Raw())
-	return err
+	return r.String()
 }
 
 // protocol is the "with" of RFC 3848, and of RFC 6531 section 4.3.

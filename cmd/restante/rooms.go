@@ -21,6 +21,8 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	acceptor := accept.New(accept.Options{
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
+		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
+		Screens: d.milters(cfg),
 	})
 	runner, err := d.relayRoom(cfg, acceptor)
 	if err != nil {
@@ -43,6 +45,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		hostname string
 		smtp     config.SMTP
 		queue    config.Queue // what is promised to accepted mail
+		milters  []config.Milter
 	}
 	l := cfg.SMTP
 	opt := smtpd.Options{
@@ -69,7 +72,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		opt.Normalize = l.NormalizePrefixes()
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
-	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue}, func() server { return smtpd.New(opt) })
+	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters}, func() server { return smtpd.New(opt) })
 }
 
 // wireLimits fills in how often and how slowly clients may send.

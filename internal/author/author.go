@@ -24,8 +24,8 @@ type Author struct {
 	// Domains are those of the addresses, each once, in their order, as
 	// mail.ParseDomain gives them: lower case, A-labels. At most maxDomains.
 	Domains []string
-	// Malformed: something in a field is no address, or could be taken for
-	// several, or there are more domains than are kept.
+	// Malformed: something in a field could be read in several ways, has no
+	// legal domain or no end, or there are more domains than are kept.
 	Malformed bool
 }
 
@@ -103,14 +103,15 @@ func (a *Author) element(e element) {
 }
 
 // address takes the domain of an addr-spec whose quoted strings and comments
-// have been taken out.
+// have been taken out. Words without an @ are passed over: names with a comma
+// in them often stand without quotes.
 func (a *Author) address(spec string) {
 	// A source route, "@a,@b:local@domain", is obsolete but legal.
 	if route, rest, ok := strings.Cut(spec, ":"); ok && strings.HasPrefix(strings.TrimSpace(route), "@") {
 		spec = rest
 	}
 	local, domain, ok := strings.Cut(spec, "@")
-	if !ok || strings.TrimSpace(local) == "" {
+	if ok && strings.TrimSpace(local) == "" {
 		a.Malformed = true
 	}
 	for ok { // "a@b@c" could be either
@@ -183,8 +184,6 @@ func (s *scanner) element() (e element, more bool) {
 			return e, true
 		case ':':
 			text.Reset()
-		case '\\', '>':
-			s.broken = true
 		default:
 			text.WriteByte(c)
 		}
@@ -215,7 +214,7 @@ func (s *scanner) angle() string {
 		switch c {
 		case '>':
 			return text.String()
-		case '<', '\\':
+		case '<':
 			s.broken = true
 		default:
 			text.WriteByte(c)

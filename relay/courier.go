@@ -45,6 +45,8 @@ type Outcome struct {
 	// Promised tells that the next hop took over the duty to report success
 	// (RFC 3461); otherwise the sender who asked for it hears from us.
 	Promised bool
+	// Untimed tells that the next hop does not know of deadlines (RFC 2852).
+	Untimed bool
 	// Remote is the next hop that was talked to last, "name [address]".
 	Remote string
 	// TLS is the version of TLS used with it, "" for none.

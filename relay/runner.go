@@ -255,6 +255,14 @@ func (r *Runner) handle(work context.Context, l spool.Lease) {
 		r.conclude(ctx, l, warning(l), stop)
 		return
 	}
+	switch l.Task.Destination.Route {
+	case accept.NoticeRoute:
+		r.conclude(ctx, l, notice(l), stop)
+		return
+	case accept.LocalRoute:
+		r.conclude(ctx, l, r.release(l), stop)
+		return
+	}
 	routes := r.opt.Routes.table.Load()
 	v := verdict{}
 	if !dials(l) {
@@ -269,9 +277,11 @@ func (r *Runner) handle(work context.Context, l spool.Lease) {
 }
 
 // dials tells whether a lease leads to an attempt. A task that has expired gets
-// one if it never had any, unless its destination is known not to answer.
+// one if it never had any, unless its destination is known not to answer, or
+// its sender wants it back now (RFC 2852).
 func dials(l spool.Lease) bool {
-	return l.Cause != spool.CauseExpired || l.Task.Attempts == 0 && l.Destination.Backoff <= 0
+	return l.Cause != spool.CauseExpired ||
+		l.Task.Attempts == 0 && l.Destination.Backoff <= 0 && !l.Task.Envelope.By.Return
 }
 
 // try makes the attempt of a lease, logs it, and judges it.

@@ -109,6 +109,9 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 			return s, false
 		}
 	}
+	if !r.composeOwn(&s, l, v) {
+		return s, false
+	}
 	if len(v.passed) > 0 {
 		report, err := r.report(dsn.Relayed, l, v, v.passed)
 		if err == nil {
@@ -155,7 +158,10 @@ func (r *Runner) report(action dsn.Action, l spool.Lease, v verdict, about []int
 			m.Abort()
 		}
 	}()
-	m, err = r.opt.Reports.Begin(mail.Envelope{Client: mail.Client{Protocol: "report"}}, []mail.Recipient{{To: from}})
+	m, err = r.opt.Reports.Begin(mail.Envelope{
+		RequireTLS: l.Task.Envelope.RequireTLS,
+		Client:     mail.Client{Protocol: "report"},
+	}, []mail.Recipient{{To: from}})
 	if errors.Is(err, mail.ErrNoSuchUser) {
 		return spool.Report{}, fmt.Errorf("%w: %w", errNobody, err)
 	}
@@ -171,6 +177,10 @@ func (r *Runner) report(action dsn.Action, l spool.Lease, v verdict, about []int
 		Now:        r.opt.Now(),
 		RetryUntil: l.Task.Expires,
 		MaxReturn:  r.opt.MaxReturn,
+	}
+	if d.Envelope.RequireTLS {
+		// RFC 8689 section 5: what was not to be seen is not sent about again.
+		d.Envelope.Ret = mail.ReturnHeaders
 	}
 	for _, i := range about {
 		d.Recipients = append(d.Recipients, r.about(l, v, i))

@@ -17,6 +17,9 @@ type verdict struct {
 	// passed those whose delivery he asked to be told of, late those whose
 	// delay he has to know.
 	failed, passed, late []int
+	// deposited are those whose deposit he asked to be told of, released those
+	// who are to have the message now; see own.go.
+	deposited, released []int
 	// last is what was last said of each recipient, for the reports.
 	last []mail.Status
 	// tried tells whose attempt was now.
@@ -106,7 +109,7 @@ func (r *Runner) judge(l spool.Lease, tried []int, out Outcome) verdict {
 			}
 		}
 	}
-	v.sort(l, out.Promised)
+	v.sort(l, out)
 	return v
 }
 
@@ -115,7 +118,7 @@ func (r *Runner) judge(l spool.Lease, tried []int, out Outcome) verdict {
 func (r *Runner) interrupted(l spool.Lease, tried []int, out Outcome) verdict {
 	v := begin(l, tried, out)
 	v.KeepDue = true
-	v.sort(l, out.Promised)
+	v.sort(l, out)
 	return v
 }
 
@@ -150,13 +153,13 @@ func (r *Runner) reach(v *verdict, l spool.Lease, out Outcome) {
 
 // sort ends the recipients that can be ended, and lists those of whom the
 // sender has to be told first.
-func (v *verdict) sort(l spool.Lease, promised bool) {
+func (v *verdict) sort(l spool.Lease, out Outcome) {
 	env := &l.Task.Envelope
 	for i, rcpt := range l.Task.Recipients {
 		switch v.Results[i].Status.Class() {
 		case mail.Delivered:
 			v.Results[i].Ended = true
-			if !promised && !env.From.IsNull() && rcpt.Notify.Wants(mail.NotifySuccess) {
+			if !env.From.IsNull() && tellPassed(env, rcpt.Notify, out) {
 				v.passed = append(v.passed, i)
 			}
 		case mail.Permanent:
@@ -167,6 +170,16 @@ func (v *verdict) sort(l spool.Lease, promised bool) {
 			}
 		}
 	}
+}
+
+// tellPassed tells whether the sender has to know that a message was passed on:
+// since nobody else will tell of its delivery (RFC 3461 section 5.2.2), or of
+// its being late, or since a trace was asked for (RFC 2852 section 4).
+func tellPassed(env *mail.Envelope, n mail.Notify, out Outcome) bool {
+	if !env.By.IsZero() && n&mail.NotifyNever == 0 && (out.Untimed || env.By.Trace) {
+		return true
+	}
+	return !out.Promised && n.Wants(mail.NotifySuccess)
 }
 
 // expired is the status of a recipient whose time is over (RFC 3463: X.4.7).

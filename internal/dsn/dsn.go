@@ -30,6 +30,8 @@ const (
 	Failed  Action = "failed"
 	Delayed Action = "delayed"
 	Relayed Action = "relayed"
+	// Delivered is for a mailbox of ours.
+	Delivered Action = "delivered"
 )
 
 // maxHeader bounds what is returned of a message's header, in octets.
@@ -200,6 +202,8 @@ var subjects = map[Action]string{
 	Failed:  "Your mail could not be delivered",
 	Delayed: "Your mail is delayed",
 	Relayed: "Your mail was passed on",
+
+	Delivered: "Your mail was delivered",
 }
 
 // original writes the third part.

@@ -33,7 +33,13 @@ func (p *printer) words() {
 		p.line("You will be told if it has to be given up.")
 	case Relayed:
 		p.line("Your message was passed on to the mail system of %s.", p.whom())
-		p.line("That system sends no notices of delivery, so this is the last you hear of it.")
+		if p.Envelope.By.IsZero() {
+			p.line("That system sends no notices of delivery, so this is the last you hear of it.")
+		} else {
+			p.line("You asked to be told, since it was to be delivered by %s.", p.Envelope.By.At.Format(header.DateLayout))
+		}
+	case Delivered:
+		p.line("Your message was put into the mailbox of %s.", p.whom())
 	}
 	p.line("")
 	p.line("Sent:    %s", p.Envelope.Arrived.Format(header.DateLayout))
@@ -76,7 +82,7 @@ func (p *printer) recipient(r Recipient) {
 	if original := originalAddress(r); original != "" && original != r.To.String() {
 		p.line("  (you wrote to <%s>)", visible(original, true))
 	}
-	if p.Action != Relayed {
+	if p.Action == Failed || p.Action == Delayed {
 		p.line("  Why: %s", reason(r.Status))
 		p.line("  What to do: %s", p.advice(r.Status))
 	}
@@ -172,7 +178,7 @@ func (p *printer) status() {
 	for _, r := range p.Recipients {
 		p.print("\r\n")
 		if kind, address, ok := strings.Cut(r.Original, ";"); ok {
-			p.field("Original-Recipient", kind+"; "+address)
+			p.field("Original-Recipient", kind+"; "+p.unitext(kind, address))
 		}
 		p.field("Final-Recipient", addressType(r.To)+"; "+r.To.String())
 		p.field("Action", string(p.Action))
@@ -201,6 +207,23 @@ func (p *printer) status() {
 // report that is UTF-8 anyway.
 func (p *printer) field(name, value string) {
 	p.print(header.Compose(name, clip(visible(value, p.utf8), maxSaid)))
+}
+
+// unitext writes characters beyond ASCII as their numbers where an address of
+// type "utf-8" must not have them (RFC 6533 section 3).
+func (p *printer) unitext(kind, address string) string {
+	if p.utf8 || !strings.EqualFold(kind, "utf-8") {
+		return address
+	}
+	var b strings.Builder
+	for _, r := range address {
+		if r >= 0x80 {
+			fmt.Fprintf(&b, `\x{%X}`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func addressType(a mail.Address) string {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"time"
 
 	"restante/internal/mail"
 	"restante/relay"
@@ -70,6 +71,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 	defer cancel()
 	d := &delivery{
 		job:     &job,
+		now:     time.Now,
 		results: make([]mail.Status, len(job.Recipients)),
 		pending: make([]int, len(job.Recipients)),
 	}
@@ -83,6 +85,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 	out := relay.Outcome{
 		Results:  d.results,
 		Promised: !d.silent,
+		Untimed:  d.untimed,
 		Remote:   d.remote,
 		TLS:      d.tls,
 	}

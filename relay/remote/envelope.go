@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"restante/internal/mail"
 )
@@ -23,6 +24,12 @@ func (t *transaction) mailCommand() string {
 	}
 	if env.RequireTLS {
 		b.WriteString(" REQUIRETLS")
+	}
+	if !env.By.IsZero() && t.s.offers("DELIVERBY") {
+		b.WriteString(" BY=" + by(env.By, t.now()))
+	}
+	if env.Priority != 0 && t.s.offers("MT-PRIORITY") {
+		fmt.Fprintf(&b, " MT-PRIORITY=%d", env.Priority)
 	}
 	if t.dsn {
 		switch env.Ret {
@@ -60,7 +67,7 @@ func (t *transaction) rcptCommand(i int) string {
 		command += " NOTIFY=" + n
 	}
 	if kind, address, ok := strings.Cut(r.Original, ";"); ok {
-		if o := xtext(address); len(kind)+len(o) < maxOrcpt && isAtom(kind) {
+		if o := t.s.originalAddress(kind, address); len(kind)+len(o) < maxOrcpt && isAtom(kind) {
 			command += " ORCPT=" + kind + ";" + o
 		}
 	}
@@ -88,6 +95,39 @@ func notify(n mail.Notify) string {
 		}
 	}
 	return strings.Join(words, ",")
+}
+
+// by is the value of BY for a message that has so much time left (RFC 2852
+// section 4): nine digits at most, and none left but in mode N.
+func by(b mail.By, now time.Time) string {
+	left := int64(b.At.Sub(now) / time.Second)
+	left = max(-999999999, min(left, 999999999))
+	mode := "N"
+	if b.Return {
+		mode, left = "R", max(left, 1)
+	}
+	if b.Trace {
+		mode += "T"
+	}
+	return fmt.Sprintf("%d;%s", left, mode)
+}
+
+// originalAddress writes the address of an ORCPT: in xtext, or for the type
+// of RFC 6533 section 3 with characters as they are where the next hop takes
+// them, otherwise as their numbers.
+func (s *session) originalAddress(kind, address string) string {
+	if !strings.EqualFold(kind, "utf-8") {
+		return xtext(address)
+	}
+	var b strings.Builder
+	for _, r := range address {
+		if r < '!' || r == 0x7f || r == '+' || r == '=' || r == '\\' || r > '~' && !s.offers("SMTPUTF8") {
+			fmt.Fprintf(&b, `\x{%02X}`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // xtext encodes as RFC 3461 section 4 has it.

@@ -25,8 +25,11 @@ type delivery struct {
 	begun bool
 	// silent tells that a next hop took a recipient without DSN.
 	silent bool
-	remote string
-	tls    string
+	// untimed tells that one took a recipient without DELIVERBY.
+	untimed bool
+	now     func() time.Time
+	remote  string
+	tls     string
 }
 
 // needs is what a message asks of a next hop.
@@ -92,6 +95,12 @@ func (d *delivery) refuse(s *session) {
 		d.decideAll(s.own(permanent(550, 7, 30, "REQUIRETLS was asked for and cannot be had on the way to the next hop")))
 		return
 	}
+	if env.By.Return {
+		if why := s.late(env.By.At.Sub(d.now())); why != (mail.Status{}) {
+			d.decideAll(why)
+			return
+		}
+	}
 	if limit, err := strconv.ParseInt(strings.TrimSpace(s.ext["SIZE"]), 10, 64); err == nil && limit > 0 && d.job.Body.Size() > limit {
 		d.decideAll(s.own(permanent(552, 3, 4, fmt.Sprintf("message of %d octets is larger than the %d the next hop takes", d.job.Body.Size(), limit))))
 		return
@@ -107,6 +116,21 @@ func (d *delivery) refuse(s *session) {
 		}
 	}
 	d.settle()
+}
+
+// late tells why a message that is to be returned when the time left is over
+// (RFC 2852) cannot go this way.
+func (s *session) late(left time.Duration) mail.Status {
+	least, err := strconv.ParseInt(strings.TrimSpace(s.ext["DELIVERBY"]), 10, 64)
+	switch {
+	case left < time.Second:
+		return permanent(550, 4, 7, "delivery time expired")
+	case !s.offers("DELIVERBY"):
+		return s.own(permanent(550, 3, 3, "message is to be returned if it is late, which the next hop does not offer to do"))
+	case err == nil && least > 0 && left < time.Duration(min(least, 999999999))*time.Second:
+		return s.own(permanent(550, 4, 7, fmt.Sprintf("message is to be delivered within %d seconds, and the next hop asks for %d", int64(left.Seconds()), least)))
+	}
+	return mail.Status{}
 }
 
 // own adds the host to a status that we conclude from what it offers.
@@ -284,6 +308,7 @@ func (t *transaction) body() error {
 	t.s.dirty = false
 	if rep.is(2) {
 		t.silent = t.silent || !t.dsn
+		t.untimed = t.untimed || !t.s.offers("DELIVERBY")
 		t.decideAccepted(rep.status(t.s.remote))
 		return nil
 	}

@@ -1,0 +1,116 @@
+package remote
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/internal/mail"
+	"restante/internal/standin"
+	"restante/relay"
+)
+
+// TestWishesArePassedOn: what the sender asked for goes on to a next hop that
+// offers to do it, and to no other.
+func TestWishesArePassedOn(t *testing.T) {
+	by := func(in time.Duration, back, trace bool) func(*relay.Job) {
+		return func(j *relay.Job) {
+			j.Envelope.By = mail.By{At: time.Now().Add(in), Return: back, Trace: trace}
+		}
+	}
+	dsn := func(j *relay.Job) {
+		j.Envelope.EnvID, j.Envelope.Ret = "QQ=3+1", mail.ReturnHeaders
+		j.Recipients[0].Notify, j.Recipients[0].Original = mail.NotifySuccess|mail.NotifyDelay, "rfc822;B+tag@example.com"
+	}
+	original := func(s string) func(*relay.Job) {
+		return func(j *relay.Job) { j.Recipients[0].Original = s }
+	}
+	priority := func(n int) func(*relay.Job) { return func(j *relay.Job) { j.Envelope.Priority = n } }
+	for _, c := range []struct {
+		name       string
+		opt        standin.Options
+		change     func(*relay.Job)
+		code       int
+		mail, rcpt string // patterns
+		promised   bool
+		untimed    bool
+	}{
+		{"nothing", standin.Options{}, nil, 250, `^SIZE=\d+$`, `^$`, true, true},
+		{"DSN", standin.Options{}, dsn, 250, `RET=HDRS ENVID=QQ\+3D3\+2B1$`, `^NOTIFY=SUCCESS,DELAY ORCPT=rfc822;B\+2Btag@example\.com$`, true, true},
+		{"DSN that is not offered", standin.Options{Without: []string{"DSN"}}, dsn, 250, `^SIZE=\d+$`, `^$`, false, true},
+		{"ORCPT in UTF-8", standin.Options{}, original("utf-8;jürgen\\x+@example.com"), 250, ``, `^ORCPT=utf-8;jürgen\\x{5C}x\\x{2B}@example\.com$`, true, true},
+		{"ORCPT in ASCII", standin.Options{Without: []string{"SMTPUTF8"}}, original("utf-8;jürgen@example.com"), 250, ``, `^ORCPT=utf-8;j\\x{FC}rgen@example\.com$`, true, true},
+		{"priority", standin.Options{Extra: []string{"MT-PRIORITY MIXER"}}, priority(-4), 250, `MT-PRIORITY=-4$`, ``, true, true},
+		{"normal priority", standin.Options{Extra: []string{"MT-PRIORITY MIXER"}}, priority(0), 250, `^SIZE=\d+$`, ``, true, true},
+		{"priority that is not offered", standin.Options{}, priority(9), 250, `^SIZE=\d+$`, ``, true, true},
+		{"return by", standin.Options{Extra: []string{"DELIVERBY"}}, by(time.Hour, true, true), 250, `BY=3[56]\d\d;RT$`, ``, true, false},
+		{"return by, soon enough", standin.Options{Extra: []string{"DELIVERBY 240"}}, by(time.Hour, true, false), 250, `BY=3[56]\d\d;R$`, ``, true, false},
+		{"return by, too soon", standin.Options{Extra: []string{"DELIVERBY 240"}}, by(2*time.Minute, true, false), 550, ``, ``, false, false},
+		{"return by, not offered", standin.Options{}, by(time.Hour, true, false), 550, ``, ``, false, false},
+		{"return by, over", standin.Options{Extra: []string{"DELIVERBY"}}, by(-time.Second, true, false), 550, ``, ``, false, false},
+		{"notify by", standin.Options{Extra: []string{"DELIVERBY"}}, by(time.Hour, false, false), 250, `BY=3[56]\d\d;N$`, ``, true, false},
+		{"notify by, over", standin.Options{Extra: []string{"DELIVERBY"}}, by(-time.Hour, false, false), 250, `BY=-3600;N$|BY=-360\d;N$`, ``, true, false},
+		{"notify by, not offered", standin.Options{}, by(time.Hour, false, false), 250, `^SIZE=\d+$`, ``, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := server(t, c.opt)
+			j := job(to(srv), "b@example.com")
+			if c.change != nil {
+				c.change(&j)
+			}
+			out := deliver(t, courier(t, Options{}), j)
+			if !slices.Equal(codes(out), []int{c.code}) {
+				t.Fatalf("outcome %+v", out)
+			}
+			got := srv.Messages()
+			if c.code != 250 {
+				if len(got) != 0 || slices.ContainsFunc(srv.Commands(), func(s string) bool { return strings.HasPrefix(s, "MAIL") }) {
+					t.Errorf("it was sent: %q", srv.Commands())
+				}
+				return
+			}
+			if out.Promised != c.promised || out.Untimed != c.untimed {
+				t.Errorf("promised %t, untimed %t", out.Promised, out.Untimed)
+			}
+			if !regexp.MustCompile(c.mail).MatchString(got[0].MailParams) {
+				t.Errorf("MAIL parameters %q, want %s", got[0].MailParams, c.mail)
+			}
+			if !regexp.MustCompile(c.rcpt).MatchString(got[0].RcptParams[0]) {
+				t.Errorf("RCPT parameters %q, want %s", got[0].RcptParams[0], c.rcpt)
+			}
+		})
+	}
+}
+
+// TestRequireTLSGoesOn: RFC 8689 is kept where the certificate is checked and
+// the next hop keeps it too.
+func TestRequireTLSGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		extra []string
+		route relay.Route
+		code  int
+	}{
+		{"verified, offered", []string{"REQUIRETLS"}, relay.Route{TLS: relay.TLSRequired, Verify: true}, 250},
+		{"verified, not offered", nil, relay.Route{TLS: relay.TLSRequired, Verify: true}, 550},
+		{"not verified", []string{"REQUIRETLS"}, relay.Route{TLS: relay.TLSRequired}, 550},
+		{"opportunistic", []string{"REQUIRETLS"}, relay.Route{TLS: relay.TLSOpportunistic}, 550},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := server(t, standin.Options{TLS: standin.STARTTLS, Extra: c.extra})
+			route := to(srv)
+			route.TLS, route.Verify = c.route.TLS, c.route.Verify
+			j := job(route, "b@example.com")
+			j.Envelope.RequireTLS = true
+			out := deliver(t, courier(t, Options{RootCAs: srv.RootCAs()}), j)
+			if !slices.Equal(codes(out), []int{c.code}) {
+				t.Fatalf("outcome %+v", out)
+			}
+			if got := srv.Messages(); c.code == 250 && (!got[0].TLS || !strings.HasSuffix(got[0].MailParams, " REQUIRETLS")) {
+				t.Errorf("TLS %t, %q", got[0].TLS, got[0].MailParams)
+			}
+		})
+	}
+}

@@ -65,7 +65,9 @@ func (b *body) fault() error {
 // has ended, so that what follows could be its rest: nothing of that is run.
 // After a clean end a message that was normalized is in no doubt but where CR
 // CR LF came before the dot; some do not see a line end in that.
-func (b *body) doubtful() bool { return b.fault() != nil || b.clean != nil && b.crcr }
+func (b *body) doubtful() bool {
+	return b.fault() != nil || b.clean != nil && !b.chunked && b.crcr
+}
 
 // pace is how fast a message comes.
 type pace struct {

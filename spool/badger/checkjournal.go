@@ -26,15 +26,19 @@ func (c *checker) eachJournal(id spool.MailboxID) error {
 		return err
 	}
 	return c.each(mailboxKey(kJournal, id), func(key, p []byte, err error) error {
-		if err != nil || len(p) != 2 || len(key) != keyLength(kJournal) {
+		if err != nil || len(key) != keyLength(kJournal) {
 			return nil
+		}
+		l, err := decodeJournal(p)
+		if err != nil {
+			return nil // told
 		}
 		n, err := c.t.entry(id, uidOf(key))
 		switch {
 		case errors.Is(err, spool.ErrCorrupt):
 			return nil
 		case errors.Is(err, spool.ErrNotFound):
-			if p[1] == 0 {
+			if !l.gone {
 				c.find(damageJournal, c.keyText(key), c.buryJournal(key), "its entry is not there")
 			}
 			return nil
@@ -43,7 +47,7 @@ func (c *checker) eachJournal(id spool.MailboxID) error {
 		}
 		if n.ModSeq != modSeqOf(key) {
 			c.find(damageJournal, c.keyText(key), c.dropJournal(key), "the last change of its entry is %d", n.ModSeq)
-		} else if p[1] != 0 {
+		} else if l.gone {
 			c.find(damageJournal, c.keyText(key), c.rewriteJournal(key), "it says that its entry is gone")
 		}
 		return nil
@@ -57,7 +61,7 @@ func (c *checker) addJournal(id spool.MailboxID, uid spool.UID) *fix {
 		if err != nil {
 			return errMoved
 		}
-		return t.set(journalKey(id, n.ModSeq, uid), []byte{recordVersion, 0})
+		return t.set(journalKey(id, n.ModSeq, uid), journalLine{}.encode())
 	}}
 }
 
@@ -71,7 +75,7 @@ func (c *checker) rewriteJournal(key []byte) *fix {
 		n, err := t.entry(mailboxOf(key), uidOf(key))
 		switch {
 		case errors.Is(err, spool.ErrNotFound):
-			return t.set(key, []byte{recordVersion, 1})
+			return t.set(key, journalLine{gone: true, at: c.e.opt.Now()}.encode())
 		case errors.Is(err, spool.ErrCorrupt):
 			return errMoved // the entry first
 		case err != nil:
@@ -79,7 +83,7 @@ func (c *checker) rewriteJournal(key []byte) *fix {
 		case n.ModSeq != modSeqOf(key):
 			return t.delete(key)
 		}
-		return t.set(key, []byte{recordVersion, 0})
+		return t.set(key, journalLine{}.encode())
 	}}
 }
 
@@ -113,7 +117,7 @@ func (c *checker) buryJournal(key []byte) *fix {
 		if err := t.delete(key); err != nil {
 			return err
 		}
-		if err := t.set(journalKey(id, row.ModSeq, uidOf(key)), []byte{recordVersion, 1}); err != nil {
+		if err := t.set(journalKey(id, row.ModSeq, uidOf(key)), journalLine{gone: true, at: c.e.opt.Now()}.encode()); err != nil {
 			return err
 		}
 		return t.setRow(&row)

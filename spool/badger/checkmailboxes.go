@@ -124,8 +124,9 @@ func (c *checker) gatherBox(its map[byte]*badgerdb.Iterator, b *box) error {
 			return nil
 		}),
 		c.ofBox(its[kJournal], b.id, func(key, p []byte, err error) error {
-			if err == nil && len(p) != 2 {
-				err = fmt.Errorf("%w: %d octets", spool.ErrCorrupt, len(p))
+			var l journalLine
+			if err == nil {
+				l, err = decodeJournal(p)
 			}
 			b.counts.UIDNext = max(b.counts.UIDNext, uidOf(key)+1)
 			b.counts.ModSeq = max(b.counts.ModSeq, modSeqOf(key))
@@ -133,7 +134,7 @@ func (c *checker) gatherBox(its map[byte]*badgerdb.Iterator, b *box) error {
 				c.find(damageRecord, c.keyText(key), c.rewriteJournal(key), "%s", why(err))
 				return nil
 			}
-			if p[1] == 0 {
+			if !l.gone {
 				c.add(&b.journal, key)
 				return nil
 			}

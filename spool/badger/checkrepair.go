@@ -154,7 +154,7 @@ func (c *checker) dropEntry(key []byte, content any) *fix {
 		if err := drop(t); err != nil {
 			return err
 		}
-		return t.tombstone(box, &n)
+		return t.tombstone(box, &n, c.e.opt.Now())
 	}
 	f.after = func() { c.e.watch.notify([]spool.MailboxID{box}) }
 	return f
@@ -162,7 +162,7 @@ func (c *checker) dropEntry(key []byte, content any) *fix {
 
 // tombstone notes in journal and row that an entry has been deleted. A mailbox
 // that is itself gone needs neither.
-func (t *tx) tombstone(box spool.MailboxID, n *spool.Entry) error {
+func (t *tx) tombstone(box spool.MailboxID, n *spool.Entry, now time.Time) error {
 	row, err := t.row(box)
 	if errors.Is(err, spool.ErrNoMailbox) || errors.Is(err, spool.ErrCorrupt) {
 		return nil
@@ -172,10 +172,17 @@ func (t *tx) tombstone(box spool.MailboxID, n *spool.Entry) error {
 	}
 	row.ModSeq++
 	count(&row, n, -1)
+	index := t.index(box)
+	if err := index.change(n.UID, &n.Flags, nil); err != nil {
+		return err
+	}
+	if err := index.flush(); err != nil {
+		return err
+	}
 	if err := t.delete(journalKey(box, n.ModSeq, n.UID)); err != nil {
 		return err
 	}
-	if err := t.set(journalKey(box, row.ModSeq, n.UID), []byte{recordVersion, 1}); err != nil {
+	if err := t.set(journalKey(box, row.ModSeq, n.UID), journalLine{gone: true, at: now}.encode()); err != nil {
 		return err
 	}
 	return t.setRow(&row)
@@ -199,7 +206,7 @@ func (c *checker) takeOut(hurt *casualty) *fix {
 				if err := t.delete(key); err != nil {
 					return err
 				}
-				if err := t.tombstone(mailboxOf(key), &n); err != nil {
+				if err := t.tombstone(mailboxOf(key), &n, c.e.opt.Now()); err != nil {
 					return err
 				}
 				boxes = append(boxes, mailboxOf(key))

@@ -50,6 +50,10 @@ func TestRecordsRoundTrip(t *testing.T) {
 	same(t, entry, encodeEntry(&entry), func(p []byte) (spool.Entry, error) { return decodeEntry(8, p) })
 	b := block{present: fullBitmap(), unseen: bitmap{1, 1 << 63, 0, 7}}
 	same(t, b, b.encode(), decodeBlock)
+	stone := journalLine{gone: true, at: time.Unix(1_900_000_000, 0)}
+	if got, err := decodeJournal(stone.encode()); err != nil || got != stone {
+		t.Errorf("tombstone %+v, %v", got, err)
+	}
 	word := keywordRecord{"$Forwarded", 1 << 33}
 	same(t, word, word.encode(), decodeKeyword)
 }
@@ -106,6 +110,7 @@ func FuzzDecoders(f *testing.F) {
 		decodeCounter(p)
 		decodeBlock(p)
 		decodeKeyword(p)
+		decodeJournal(p)
 		destinationOf(append([]byte{kQueue}, p...))
 		taskOf(p)
 	})

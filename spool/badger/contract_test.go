@@ -18,6 +18,13 @@ func openContract(t *testing.T, now func() time.Time) spooltest.Harness {
 			return e
 		},
 		Idle: func() { e.settled() },
+		Forget: func(t *testing.T, keep int) {
+			e.journal.least, e.journal.most = keep, keep
+			clear(e.trimmed)
+			if err := e.trimJournals(); err != nil {
+				t.Fatal(err)
+			}
+		},
 	}
 }
 

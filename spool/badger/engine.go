@@ -76,10 +76,9 @@ type Engine struct {
 	background *background
 	stats      counters
 	maintained chan struct{} // closed when maintainLoop has ended
-	// trimmed is maintainLoop's: how many entries had left a mailbox when it
-	// was trimmed.
-	trimmed     map[spool.MailboxID]int
-	journalKeep int
+	// trimmed is maintainLoop's: what it found when it trimmed a mailbox.
+	trimmed map[spool.MailboxID]trimState
+	journal journalBounds
 	// settlePatience is how long a settlement waits for room on the disk.
 	settlePatience time.Duration
 	free           freeSpace
@@ -142,8 +141,8 @@ func Open(opt Options) (*Engine, error) {
 		free:         freeSpace{statfs: statfs},
 		background:   heard,
 		maintained:   make(chan struct{}),
-		trimmed:      make(map[spool.MailboxID]int),
-		journalKeep:  journalKeep,
+		trimmed:      make(map[spool.MailboxID]trimState),
+		journal:      defaultJournal(),
 
 		settlePatience: 10 * time.Second,
 	}

@@ -55,12 +55,12 @@ func (t *tx) putEntry(id spool.MailboxID, n *spool.Entry) error {
 	if err := t.set(entryKey(id, n.UID), encodeEntry(n)); err != nil {
 		return err
 	}
-	return t.set(journalKey(id, n.ModSeq, n.UID), []byte{recordVersion, 0})
+	return t.set(journalKey(id, n.ModSeq, n.UID), journalLine{}.encode())
 }
 
 // removeEntry deletes an entry, leaves its tombstone, and drops its reference.
 // The caller stores the row and the index.
-func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, freed *[]mail.ID) error {
+func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, now time.Time, freed *[]mail.ID) error {
 	count(m, n, -1)
 	if err := x.change(n.UID, &n.Flags, nil); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, freed *[
 	if err := t.delete(journalKey(m.ID, n.ModSeq, n.UID)); err != nil {
 		return err
 	}
-	if err := t.set(journalKey(m.ID, m.ModSeq, n.UID), []byte{recordVersion, 1}); err != nil {
+	if err := t.set(journalKey(m.ID, m.ModSeq, n.UID), journalLine{gone: true, at: now}.encode()); err != nil {
 		return err
 	}
 	return t.unref(n.Message, 1, freed)
@@ -138,8 +138,7 @@ func (e *Engine) Entry(id spool.MailboxID, uid spool.UID) (n spool.Entry, err er
 	return n, err
 }
 
-// Changes implements spool.Mailboxes. The last journalKeep tombstones of a
-// mailbox are kept.
+// Changes implements spool.Mailboxes. journalBounds says how far back it goes.
 func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.Change, upTo spool.ModSeq, err error) {
 	err = e.read(func(t *tx) error {
 		m, err := t.row(id)
@@ -163,11 +162,8 @@ func (e *Engine) Changes(id spool.MailboxID, since spool.ModSeq) (list []spool.C
 				UID:    spool.UID(binary.BigEndian.Uint32(key[len(prefix)+8:])),
 			}
 			if err := it.Item().Value(func(v []byte) error {
-				p, err := unseal(key, v)
-				if err == nil && len(p) != 2 {
-					err = spool.ErrCorrupt
-				}
-				c.Expunged = err == nil && p[1] != 0
+				l, err := openJournal(key, v)
+				c.Expunged = l.gone
 				return err
 			}); err != nil {
 				return fmt.Errorf("journal of mailbox %d: %w", id, err)
@@ -376,7 +372,7 @@ func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID
 	m.ModSeq++
 	index = t.index(from)
 	for i := range entries {
-		if err := t.removeEntry(&m, index, &entries[i], freed); err != nil {
+		if err := t.removeEntry(&m, index, &entries[i], now, freed); err != nil {
 			return out, err
 		}
 	}
@@ -409,7 +405,7 @@ func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) 
 		var freed []mail.ID
 		err := e.do(func(t *tx) (err error) {
 			freed = freed[:0]
-			part, err = t.remove(id, uids, deletedOnly, &freed)
+			part, err = t.remove(id, uids, deletedOnly, e.opt.Now(), &freed)
 			return err
 		}, func() {
 			e.sweepAll(freed)
@@ -425,7 +421,7 @@ func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) 
 	return out, err
 }
 
-func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, freed *[]mail.ID) (out []spool.UID, err error) {
+func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now time.Time, freed *[]mail.ID) (out []spool.UID, err error) {
 	m, err := t.row(id)
 	if err != nil {
 		return nil, err
@@ -441,7 +437,7 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, free
 		if deletedOnly && n.Flags.System&spool.Deleted == 0 {
 			continue
 		}
-		if err := t.removeEntry(&m, index, n, freed); err != nil {
+		if err := t.removeEntry(&m, index, n, now, freed); err != nil {
 			return nil, err
 		}
 		out = append(out, n.UID)

@@ -40,6 +40,7 @@ import (
 //	M mailbox:8                              mailbox row with its counts
 //	E mailbox:8 uid:4                        entry
 //	J mailbox:8 modseq:8 uid:4               journal: the entry's latest change;
+//	                                         that it is gone, and when;
 //	                                         UID 0: tombstones up to here are gone
 //	U mailbox:8 block:4                      index: which of 256 UIDs are there,
 //	                                         unseen, deleted

@@ -2,10 +2,8 @@ package badger
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -114,81 +112,6 @@ func TestSpaceOfADrainedQueue(t *testing.T) {
 	}
 	if ok, err := e.view().has(metaKey(metaFiller)); ok || err != nil {
 		t.Errorf("the filler is left (%v)", err)
-	}
-}
-
-func TestTrimJournal(t *testing.T) {
-	e := open(t, Options{})
-	e.journalKeep = 300
-	var at spool.Deposited
-	for range 1000 {
-		at = commit(t, e, nil, forAlice).Deposited[0]
-	}
-	id := at.Mailbox
-	expunge := func(from, to spool.UID) spool.ModSeq {
-		t.Helper()
-		var uids []spool.UID
-		for u := from; u < to; u++ {
-			uids = append(uids, u)
-		}
-		if _, err := e.Flag(id, uids, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded); err != nil {
-			t.Fatal(err)
-		}
-		if gone, err := e.Expunge(id, uids); err != nil || len(gone) != len(uids) {
-			t.Fatalf("expunge: %d, %v", len(gone), err)
-		}
-		m, err := e.MailboxByID(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m.ModSeq
-	}
-	first := expunge(1, 401)
-	var since spool.ModSeq
-	for u := spool.UID(401); u < 900; u += 10 {
-		if u == 791 {
-			m, err := e.MailboxByID(id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			since = m.ModSeq
-		}
-		expunge(u, u+10)
-	}
-	before, _, err := e.Changes(id, since)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // a second time has nothing to do
-		if err := e.trimJournals(); err != nil {
-			t.Fatal(err)
-		}
-		stones := 0
-		if err := e.tombstones(id, func([]byte) bool { stones++; return true }); err != nil || stones != e.journalKeep {
-			t.Fatalf("%d tombstones are left, %v", stones, err)
-		}
-	}
-	if _, _, err := e.Changes(id, first-1); !errors.Is(err, spool.ErrChangesLost) {
-		t.Errorf("changes since before the horizon: %v, want ErrChangesLost", err)
-	}
-	after, _, err := e.Changes(id, since)
-	if err != nil || !slices.Equal(before, after) {
-		t.Errorf("changes since after it: %d lines, before %d, %v", len(after), len(before), err)
-	}
-	for _, c := range after {
-		if c.UID == horizonUID {
-			t.Error("the horizon is told as a change")
-		}
-	}
-	if err := e.DeleteMailbox("alice", spool.Inbox); err == nil {
-		t.Error("INBOX was deleted")
-	}
-	if err := e.DeleteAccount("alice"); err != nil {
-		t.Fatal(err)
-	}
-	e.settled()
-	if n := count0(t, e, kJournal); n != 0 {
-		t.Errorf("%d lines of the journal are left", n)
 	}
 }
 

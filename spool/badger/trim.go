@@ -3,24 +3,21 @@ package badger
 import (
 	"encoding/binary"
 	"errors"
-
-	badgerdb "github.com/dgraph-io/badger/v4"
+	"time"
 
 	"restante/spool"
 )
-
-// journalKeep is how many tombstones of a mailbox are kept. Clients that were
-// away for longer are told that the changes are lost, and look at all entries.
-const journalKeep = 10_000
 
 // A line of the journal for UID 0, which no entry has, is the horizon: the
 // tombstones up to its ModSeq are gone.
 const horizonUID spool.UID = 0
 
-// trimJournals trims those mailboxes from which more than journalKeep entries
-// have gone since they were trimmed last, which their rows tell.
+// trimJournals trims the mailboxes that may have tombstones to spare, which
+// their rows tell.
 func (e *Engine) trimJournals() error {
+	now := e.opt.Now()
 	var due []spool.Mailbox
+	looked := make(map[spool.MailboxID]trimState, len(e.trimmed))
 	if err := e.read(func(t *tx) error {
 		var err error
 		collect(t, []byte{kMailbox}, func(key []byte) {
@@ -29,7 +26,11 @@ func (e *Engine) trimJournals() error {
 				err = err2 // damaged; the check tells
 				return
 			}
-			if gone(&m)-e.trimmed[m.ID] > e.journalKeep {
+			st, ok := e.trimmed[m.ID]
+			if ok {
+				looked[m.ID] = st
+			}
+			if e.journal.due(&m, st, ok, now) {
 				due = append(due, m)
 			}
 		})
@@ -37,11 +38,14 @@ func (e *Engine) trimJournals() error {
 	}); err != nil && len(due) == 0 {
 		return err
 	}
+	e.trimmed = looked // without those that are gone
 	for i := range due {
-		if err := e.trimJournal(due[i].ID); err != nil {
+		st, err := e.trimJournal(due[i].ID, now)
+		if err != nil {
 			return err
 		}
-		e.trimmed[due[i].ID] = gone(&due[i])
+		st.gone = gone(&due[i])
+		e.trimmed[due[i].ID] = st
 	}
 	return nil
 }
@@ -50,54 +54,73 @@ func (e *Engine) trimJournals() error {
 // has tombstones.
 func gone(m *spool.Mailbox) int { return int(m.UIDNext) - 1 - int(m.Messages) }
 
-// trimJournal deletes all but the last journalKeep tombstones of a mailbox.
-func (e *Engine) trimJournal(id spool.MailboxID) error {
-	stones := 0
-	if err := e.tombstones(id, func([]byte) bool { stones++; return true }); err != nil {
-		return err
+// trimJournal deletes the tombstones of a mailbox that are over the bounds.
+func (e *Engine) trimJournal(id spool.MailboxID, now time.Time) (st trimState, err error) {
+	old, young := 0, false
+	if err := e.tombstones(id, func(_ []byte, at time.Time) bool {
+		if young = young || now.Sub(at) <= e.journal.age; !young {
+			old++
+		}
+		st.stones++
+		return true
+	}); err != nil {
+		return st, err
 	}
-	for excess := stones - e.journalKeep; excess > 0; {
+	for excess := e.journal.excess(st.stones, old); ; {
 		var keys [][]byte
-		if err := e.tombstones(id, func(key []byte) bool {
+		st.oldest = now
+		if err := e.tombstones(id, func(key []byte, at time.Time) bool {
+			if len(keys) == min(sweepStep, excess) {
+				st.oldest = at
+				return false
+			}
 			keys = append(keys, key)
-			return len(keys) < min(sweepStep, excess)
+			return true
 		}); err != nil || len(keys) == 0 {
-			return err
+			return st, err
 		}
 		if err := e.step(func(t *tx) error { return t.trim(id, keys) }, nil); err != nil {
 			if errors.Is(err, spool.ErrNoMailbox) {
-				return nil // the sweeper has it
+				err = nil // the sweeper has it
 			}
-			return err
+			return st, err
 		}
 		excess -= len(keys)
+		st.stones -= len(keys)
 		e.stats.trimmed.Add(int64(len(keys)))
 	}
-	return nil
 }
 
-// tombstones calls f with the keys of a mailbox's tombstones, the oldest first,
-// until it returns false.
-func (e *Engine) tombstones(id spool.MailboxID, f func(key []byte) bool) error {
+// tombstones calls f with the keys and times of a mailbox's tombstones, the
+// oldest first, until it returns false. It ends early when the engine closes.
+func (e *Engine) tombstones(id spool.MailboxID, f func(key []byte, at time.Time) bool) error {
 	return e.read(func(t *tx) error {
-		prefix := mailboxKey(kJournal, id)
-		it := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+		it := t.keys(mailboxKey(kJournal, id))
 		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			key := it.Item().KeyCopy(nil)
-			stone := false
-			if err := it.Item().Value(func(v []byte) error {
-				p, err := unseal(key, v)
-				stone = err == nil && len(p) == 2 && p[1] != 0 && horizonOf(key) == 0
+		for n := 1; ; n++ {
+			if n == 1 {
+				it.Rewind()
+			} else {
+				it.Next()
+			}
+			if !it.Valid() {
 				return nil
-			}); err != nil {
+			}
+			if n%1024 == 0 && e.isClosing() {
+				return spool.ErrClosed
+			}
+			key := it.Item().KeyCopy(nil)
+			var l journalLine
+			if err := it.Item().Value(func(v []byte) (err error) {
+				l, err = openJournal(key, v)
+				return err
+			}); err != nil && !errors.Is(err, spool.ErrCorrupt) {
 				return err
 			}
-			if stone && !f(key) {
+			if l.gone && horizonOf(key) == 0 && !f(key, l.at) {
 				return nil
 			}
 		}
-		return nil
 	})
 }
 
@@ -130,5 +153,5 @@ func (t *tx) trim(id spool.MailboxID, keys [][]byte) error {
 		}
 	}
 	m := spool.ModSeq(binary.BigEndian.Uint64(last[len(mailboxKey(kJournal, 0)):]))
-	return t.set(journalKey(id, m, horizonUID), []byte{recordVersion, 1})
+	return t.set(journalKey(id, m, horizonUID), journalLine{gone: true}.encode())
 }

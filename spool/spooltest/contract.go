@@ -21,6 +21,10 @@ type Harness struct {
 	// close it or leave it as a crash does. Nil if the engine keeps nothing;
 	// the tests then go on with the store they have.
 	Reopen func(t *testing.T) spool.Store
+	// Forget makes the store forget the tombstones of all mailboxes but the
+	// last keep of each, as it does by itself in the course of time. Nil skips
+	// the tests that need it.
+	Forget func(t *testing.T, keep int)
 	// Idle waits until what the engine frees in the background has been
 	// freed. Nil if it frees at once.
 	Idle func()
@@ -61,12 +65,13 @@ type contract struct {
 	clock  *Clock
 	reopen func(t *testing.T) spool.Store
 	idle   func()
+	forget func(t *testing.T, keep int)
 }
 
 func newContract(t *testing.T, open Opener) *contract {
 	clock := NewClock()
 	h := open(t, clock.Now)
-	c := &contract{T: t, store: h.Store, clock: clock, reopen: h.Reopen, idle: h.background()}
+	c := &contract{T: t, store: h.Store, clock: clock, reopen: h.Reopen, idle: h.background(), forget: h.Forget}
 	t.Cleanup(func() { c.store.Close() })
 	return c
 }

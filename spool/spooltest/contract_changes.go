@@ -10,6 +10,7 @@ func changeTests() []contractTest {
 	return []contractTest{
 		{"Changes", testChanges},
 		{"ChangesFollowed", testChangesFollowed},
+		{"ChangesLost", testChangesLost},
 		{"Watch", testWatch},
 		{"WatchDeleted", testWatchDeleted},
 		{"WatchStop", testWatchStop},

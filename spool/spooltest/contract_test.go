@@ -10,10 +10,14 @@ import (
 // openMemory opens a Memory, with Reopen.
 func openMemory(t *testing.T, now func() time.Time) Harness {
 	m := NewMemory(MemoryOptions{Now: now})
-	return Harness{Store: m, Reopen: func(*testing.T) spool.Store {
-		m = m.Reopen()
-		return m
-	}}
+	return Harness{
+		Store: m,
+		Reopen: func(*testing.T) spool.Store {
+			m = m.Reopen()
+			return m
+		},
+		Forget: func(_ *testing.T, keep int) { m.Forget(keep) },
+	}
 }
 
 func TestMemory(t *testing.T) { Run(t, openMemory) }

@@ -109,8 +109,21 @@ func (m *Memory) Entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error) {
 	return cloneEntry(found[0]), nil
 }
 
-// Changes implements spool.Mailboxes. All tombstones are kept, so it never
-// fails with spool.ErrChangesLost unless OpMailboxes is made to.
+// Forget makes m forget the tombstones of all mailboxes but the last keep of
+// each, so that Changes fails with spool.ErrChangesLost. Without it all are
+// kept.
+func (m *Memory) Forget(keep int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.mailboxes {
+		if n := len(b.gone) - keep; n > 0 {
+			b.horizon = b.gone[n-1].ModSeq
+			b.gone = slices.Delete(b.gone, 0, n)
+		}
+	}
+}
+
+// Changes implements spool.Mailboxes.
 func (m *Memory) Changes(id spool.MailboxID, since spool.ModSeq) ([]spool.Change, spool.ModSeq, error) {
 	if err := m.enter(OpMailboxes); err != nil {
 		return nil, 0, err
@@ -119,6 +132,9 @@ func (m *Memory) Changes(id spool.MailboxID, since spool.ModSeq) ([]spool.Change
 	b, err := m.byID(id)
 	if err != nil {
 		return nil, 0, err
+	}
+	if since < b.horizon {
+		return nil, 0, fmt.Errorf("mailbox %d: %w", id, spool.ErrChangesLost)
 	}
 	all := slices.Clone(b.gone)
 	for _, e := range b.entries {

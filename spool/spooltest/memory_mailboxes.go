@@ -17,6 +17,8 @@ type memoryMailbox struct {
 	row     spool.Mailbox
 	entries []spool.Entry  // by UID
 	gone    []spool.Change // tombstones, by ModSeq
+	// horizon is up to where tombstones have been forgotten.
+	horizon spool.ModSeq
 }
 
 // isBelow tells whether name is a level under parent.

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"restante/internal/mail"
+	"restante/internal/ratelimit"
 	"restante/internal/sasl"
 )
 
@@ -29,8 +31,8 @@ const maxSecrets = 50
 // Application is what makes an account an application: it sends, in the bounds
 // that it is given, and has neither an address nor mailboxes of its own.
 type Application struct {
-	// Rate is how many messages it may send in an hour; 0 is no bound.
-	Rate int `json:"rate,omitempty"`
+	// Rate bounds its messages; zero is no bound of its own.
+	Rate Rate `json:"rate,omitzero"`
 	// Priority is that of its messages, -9 to 9 (RFC 6710).
 	Priority int `json:"priority,omitempty"`
 	// Collects is the account whose mail it may collect by IMAP; "" is none.
@@ -53,29 +55,51 @@ type secretKey struct {
 	verifier sasl.Verifier
 }
 
-// Limits are the bounds and the defaults of what an account sends.
-type Limits struct {
-	// Rate is how many messages it may send in an hour; 0 is no bound of its
-	// own.
-	Rate int
-	// Priority is that of messages that ask for none.
-	Priority int
+// Rate is how many messages may come in a time. Its text is "100/1h".
+type Rate ratelimit.Rate
+
+// MarshalText returns the text, "" of the zero Rate.
+func (r Rate) MarshalText() ([]byte, error) {
+	if r == (Rate{}) {
+		return nil, nil
+	}
+	return fmt.Appendf(nil, "%d/%s", r.Count, r.Per), nil
 }
 
-// Limits returns those of an account, by its name.
-func (d *Directory) Limits(account string) Limits {
+// UnmarshalText reads what MarshalText returns.
+func (r *Rate) UnmarshalText(b []byte) error {
+	*r = Rate{}
+	if len(b) == 0 {
+		return nil
+	}
+	count, per, _ := strings.Cut(string(b), "/")
+	n, err := strconv.Atoi(count)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%q is not a rate", b)
+	}
+	d, err := time.ParseDuration(per)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a rate", b)
+	}
+	*r = Rate{n, d}
+	return nil
+}
+
+// Allowance returns how many messages an account may send, if it has a bound of
+// its own, and the priority of those that ask for none.
+func (d *Directory) Allowance(account string) (rate ratelimit.Rate, priority int) {
 	a := d.picture.Load().accounts[account]
 	if a == nil || a.application == nil {
-		return Limits{}
+		return ratelimit.Rate{}, 0
 	}
-	return Limits{Rate: a.application.Rate, Priority: a.application.Priority}
+	return ratelimit.Rate(a.application.Rate), a.application.Priority
 }
 
 func (app Application) check() error {
 	if app.Priority < -9 || app.Priority > 9 {
 		return ErrPriority
 	}
-	if app.Rate < 0 {
+	if app.Rate.Count < 0 || app.Rate.Per < 0 {
 		return errors.New("a rate is not negative")
 	}
 	if app.Collects != "" {

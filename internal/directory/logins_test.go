@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"restante/internal/mail"
+	"restante/internal/ratelimit"
 	"restante/internal/sasl"
 )
 
@@ -48,7 +49,7 @@ func applicationOptions(t testing.TB) Options {
 	opt.Static = append(opt.Static,
 		Static{Name: "carl@example.org", Password: "pässword"},
 		Static{Name: "printer", Password: "print", Addresses: []string{"scans@example.org", "*@devices.test"},
-			Application: &Application{Rate: 60, Priority: -3}},
+			Application: &Application{Rate: Rate{60, time.Minute}, Priority: -3}},
 		Static{Name: "tickets", Password: "tickets", Application: &Application{Collects: "carl@example.org"}},
 		Static{Name: "lost", Password: "lost", Application: &Application{Collects: "nobody@example.org"}},
 	)
@@ -58,7 +59,7 @@ func applicationOptions(t testing.TB) Options {
 func TestApplications(t *testing.T) {
 	opt := applicationOptions(t)
 	d := open(t, opt)
-	if err := d.AddApplication("Invoices", "secret", []string{"billing@example.org", "*@invoices.test"}, Application{Rate: 100, Priority: 4}); err != nil {
+	if err := d.AddApplication("Invoices", "secret", []string{"billing@example.org", "*@invoices.test"}, Application{Rate: Rate{100, time.Hour}, Priority: 4}); err != nil {
 		t.Fatal(err)
 	}
 	again := open(t, opt)
@@ -112,14 +113,19 @@ func TestApplications(t *testing.T) {
 	if !d.MaySendAs("printer", mail.Address{}) {
 		t.Error("no null sender")
 	}
-	if got := d.Limits("printer"); got != (Limits{Rate: 60, Priority: -3}) {
-		t.Errorf("limits %+v", got)
-	}
-	if got := again.Limits("invoices"); got != (Limits{Rate: 100, Priority: 4}) {
-		t.Errorf("limits %+v", got)
-	}
-	if d.Limits("alice@example.org") != (Limits{}) || d.Limits("nobody") != (Limits{}) {
-		t.Error("limits of others")
+	for _, test := range []struct {
+		account  string
+		rate     ratelimit.Rate
+		priority int
+	}{
+		{"printer", ratelimit.Rate{Count: 60, Per: time.Minute}, -3},
+		{"invoices", ratelimit.Rate{Count: 100, Per: time.Hour}, 4},
+		{"alice@example.org", ratelimit.Rate{}, 0},
+		{"nobody", ratelimit.Rate{}, 0},
+	} {
+		if rate, priority := again.Allowance(test.account); rate != test.rate || priority != test.priority {
+			t.Errorf("%s: %v, %d", test.account, rate, priority)
+		}
 	}
 	// What it may send as is not delivered to it.
 	if _, err := d.Resolve(mail.MustParseAddress("scans@example.org"), nil); !errors.Is(err, mail.ErrNoSuchUser) {

@@ -26,7 +26,6 @@ func (x *Exchange) bearerResponse(ctx context.Context, response []byte) ([]byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	x.User = m.user
 	return x.token(ctx, m, map[string]string{
 		"status":               "invalid_token",
 		"openid-configuration": x.sources.Tokens.Discovery(),
@@ -47,7 +46,6 @@ func (x *Exchange) xoauth2Response(ctx context.Context, response []byte) ([]byte
 	if err != nil {
 		return nil, nil, err
 	}
-	x.User = m.user
 	return x.token(ctx, m, map[string]string{"status": "401", "schemes": "bearer"})
 }
 
@@ -55,6 +53,9 @@ func (x *Exchange) xoauth2Response(ctx context.Context, response []byte) ([]byte
 // says so; the client has to respond before the exchange can fail (RFC 7628
 // section 3.2.3).
 func (x *Exchange) token(ctx context.Context, m bearerMessage, failure map[string]string) ([]byte, step, error) {
+	if err := x.named(m.user); err != nil {
+		return nil, nil, err
+	}
 	account, err := x.sources.Tokens.Token(ctx, m.token)
 	if err == nil {
 		err = x.as(account, account, m.user)

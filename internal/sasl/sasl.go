@@ -126,6 +126,10 @@ type Peer struct {
 	Channel *Channel
 	// Offered is what the client was told that there is; see Offer.
 	Offered []string
+	// Named is called once it is known who the client says it is, "" if it
+	// does not say, and before any secret is looked at. Its error ends the
+	// exchange. It may be nil.
+	Named func(user string) error
 }
 
 // Channel is a TLS channel that was established.
@@ -229,6 +233,15 @@ func (x *Exchange) Next(ctx context.Context, response []byte) (challenge []byte,
 		return nil, false, err
 	}
 	return challenge, x.next == nil, nil
+}
+
+// named notes who the client says it is.
+func (x *Exchange) named(user string) error {
+	x.User = user
+	if x.peer.Named == nil {
+		return nil
+	}
+	return x.peer.Named(user)
 }
 
 // as ends an exchange: the client has shown to be user, which is the account,

@@ -45,6 +45,9 @@ func (s *scram) clientFirst(_ context.Context, response []byte) ([]byte, step, e
 		return nil, nil, err
 	}
 	s.User, s.gs2, s.bare = m.user, m.gs2, m.gs2.rest
+	if err := s.named(m.user); err != nil {
+		return nil, nil, err
+	}
 	if err := s.checkFlag(); err != nil {
 		return nil, nil, err
 	}

@@ -24,7 +24,9 @@ func (x *Exchange) plainResponse(ctx context.Context, response []byte) ([]byte, 
 }
 
 func (x *Exchange) password(ctx context.Context, authzid, user, password string) error {
-	x.User = user
+	if err := x.named(user); err != nil {
+		return err
+	}
 	account, err := x.sources.Passwords.Authenticate(ctx, user, password, x.peer.Addr)
 	if err != nil {
 		return err

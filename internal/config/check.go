@@ -30,6 +30,7 @@ func (c *Config) Check() error {
 	ch.accounts()
 	ch.aliases()
 	ch.routes()
+	ch.rewriting()
 	ch.milters()
 	ch.queue()
 	return ch.problems.err()

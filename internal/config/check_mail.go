@@ -143,6 +143,7 @@ func (ch *checker) aliases() {
 			}
 		}
 	}
+	ch.groups(graph, names)
 	ch.loops(graph, names)
 }
 
@@ -173,7 +174,7 @@ func (ch *checker) loops(graph map[mail.Address][]mail.Address, names map[mail.A
 				for _, x := range loop {
 					text.WriteString(x.String() + " -> ")
 				}
-				ch.problem(top("aliases").key(names[a]), "aliases go round in a loop: %s%s; take one of them out", text.String(), to)
+				ch.problem(ch.aliasPath(names[a]), "aliases go round in a loop: %s%s; take one of them out", text.String(), to)
 			}
 		}
 		path = path[:len(path)-1]

@@ -37,12 +37,19 @@ type Config struct {
 	Accounts []Account `toml:"account"`
 	// Aliases lead from a local address to addresses here or elsewhere.
 	Aliases map[string]Strings `toml:"aliases"`
-	Routes  []Route            `toml:"route"`
-	Milters []Milter           `toml:"milter"`
-	Queue   Queue              `toml:"queue"`
-	Spool   Spool              `toml:"spool"`
-	DNS     DNS                `toml:"dns"`
-	Log     Log                `toml:"log"`
+	// Groups are aliases with an owner, and members who may be the only ones
+	// to write to them.
+	Groups []Group `toml:"group"`
+	// Masquerade maps internal host names, "host" or "*.suffix", each to the
+	// one domain that others shall see.
+	Masquerade map[string]Strings `toml:"masquerade"`
+	SRS        SRS                `toml:"srs"`
+	Routes     []Route            `toml:"route"`
+	Milters    []Milter           `toml:"milter"`
+	Queue      Queue              `toml:"queue"`
+	Spool      Spool              `toml:"spool"`
+	DNS        DNS                `toml:"dns"`
+	Log        Log                `toml:"log"`
 
 	source source
 }
@@ -79,6 +86,9 @@ type Listener struct {
 type SMTP struct {
 	// TrustedNetworks may relay without authentication: CIDR prefixes.
 	TrustedNetworks Strings `toml:"trusted_networks"`
+	// HideClients leaves the address of clients that have logged in out of
+	// Received fields.
+	HideClients bool `toml:"hide_clients"`
 	// NormalizeNetworks, of those, may send messages with bare CR, bare LF and
 	// NUL, which are made clean.
 	NormalizeNetworks Strings `toml:"normalize_networks"`
@@ -182,6 +192,31 @@ type Account struct {
 	Addresses Strings `toml:"addresses"`
 }
 
+// Group is one address of several people.
+type Group struct {
+	// Name is its address, in a local domain.
+	Name    string  `toml:"name"`
+	Members Strings `toml:"members"`
+	// Owner is the sender of what goes to members elsewhere; "" leaves the
+	// sender as it is, as for an alias.
+	Owner string `toml:"owner"`
+	// Closed takes mail only from accounts, trusted networks, and the members
+	// and the owner elsewhere.
+	Closed bool `toml:"closed"`
+}
+
+// SRS is how mail that is forwarded to elsewhere gets a sender of ours.
+type SRS struct {
+	Enabled bool `toml:"enabled"`
+	// Domain is that of the senders; "" is the first of Domains.
+	Domain string `toml:"domain"`
+	// SecretFile holds the secret in one line, and former ones in further
+	// lines; "" is a file in the state directory, made at the first start.
+	SecretFile string `toml:"secret_file"`
+	// MaxAge is how long a bounce may take to come back.
+	MaxAge Duration `toml:"max_age"`
+}
+
 // TLSMode is what a route asks of the connection to its next hop.
 type TLSMode string
 
@@ -223,6 +258,10 @@ type Route struct {
 	MaxConnections int `toml:"max_connections"`
 	// Helo is the name given in EHLO; "" is ServerName.
 	Helo string `toml:"helo"`
+	// RewriteSender replaces the sender of what takes this route, RewriteFrom
+	// the address in its From field; "" leaves them.
+	RewriteSender string `toml:"rewrite_sender"`
+	RewriteFrom   string `toml:"rewrite_from"`
 }
 
 // MX tells whether the route goes to the recipient domain's mail exchangers.
@@ -319,6 +358,7 @@ func Default() *Config {
 			Concurrency:    50,
 			PerDestination: 5,
 		},
+		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
 		Spool: Spool{MinFree: 128 * MiB},
 		Log:   Log{Level: "info", Format: "text"},
 	}

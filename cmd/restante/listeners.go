@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -157,8 +158,36 @@ func openEntrances(cfg *config.Config) (all []*entrance, err error) {
 	return all, nil
 }
 
+// listen opens a TCP address, or with "unix:" in front a socket that every
+// local user may connect to: the directory decides who can reach it. A socket
+// that nobody answers at was left behind, and is replaced.
+func listen(addr string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(addr, config.UnixPrefix)
+	if !unix {
+		return net.Listen("tcp", addr)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return nil, syscall.EADDRINUSE
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
 func openEntrance(role config.Role, addr string) (*entrance, error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := listen(addr)
 	if err == nil {
 		return newEntrance(role, l), nil
 	}

@@ -67,6 +67,13 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		Gate: d.gate,
 	}
 	wireLimits(&opt.Limits, l)
+	opt.Extensions = smtpd.Extensions{
+		XClient: l.XClientPrefixes(), Proxy: l.ProxyPrefixes(),
+		MaxHold: l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
+	}
+	if e.role == config.RoleLMTP {
+		opt.Role, opt.Trusted, opt.Auth = smtpd.LMTP, l.Prefixes(), nil
+	}
 	if e.role == config.RoleSMTP {
 		opt.Role, opt.Trusted = smtpd.Relay, l.Prefixes()
 		opt.Normalize = l.NormalizePrefixes()

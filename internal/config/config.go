@@ -69,14 +69,18 @@ const (
 	// RoleIMAP is IMAP with STARTTLS, RoleIMAPS with TLS from the first octet.
 	RoleIMAP  Role = "imap"
 	RoleIMAPS Role = "imaps"
+	// RoleLMTP takes mail for local domains from other servers on trusted
+	// networks and at a Unix socket (RFC 2033); STARTTLS.
+	RoleLMTP Role = "lmtp"
 )
 
 // Roles are all there are.
 func Roles() []Role {
-	return []Role{RoleSMTP, RoleSubmission, RoleSubmissions, RoleIMAP, RoleIMAPS}
+	return []Role{RoleSMTP, RoleSubmission, RoleSubmissions, RoleIMAP, RoleIMAPS, RoleLMTP}
 }
 
-// Listener is one role on one or more addresses, "host:port".
+// Listener is one role on one or more addresses, "host:port", or for the role
+// lmtp "unix:/path".
 type Listener struct {
 	Role      Role    `toml:"role"`
 	Addresses Strings `toml:"address"`
@@ -138,6 +142,17 @@ type SMTP struct {
 	// MinDataRate is the slowest that a message may come, in octets a second;
 	// 0 is no limit.
 	MinDataRate Size `toml:"min_data_rate"`
+	// XClientNetworks may speak for others (XCLIENT), ProxyNetworks must, with
+	// a PROXY header.
+	XClientNetworks Strings `toml:"xclient_networks"`
+	ProxyNetworks   Strings `toml:"proxy_networks"`
+	// MaxHold bounds for how long a message may be held back at its sender's
+	// wish; 0 offers nothing.
+	MaxHold Duration `toml:"max_hold"`
+	// AcceptOnce is for how long a repeated transaction is taken only once,
+	// 0 takes it again; RepeatNetworks are spared of it.
+	AcceptOnce     Duration `toml:"accept_once"`
+	RepeatNetworks Strings  `toml:"repeat_networks"`
 }
 
 // IMAP is how mail is collected.
@@ -335,6 +350,11 @@ func Default() *Config {
 			TransferTimeout:          Day,
 			WriteTimeout:             1 * Minute,
 			MinDataRate:              100,
+			MaxHold:                  7 * Day,
+			AcceptOnce:               1 * Hour,
+			XClientNetworks:          Strings{},
+			ProxyNetworks:            Strings{},
+			RepeatNetworks:           Strings{},
 		},
 		IMAP: IMAP{
 			MaxConnections:           1000,

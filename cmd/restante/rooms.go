@@ -18,7 +18,12 @@ import (
 // plan returns the rooms of a configuration. Each says what of it it is made
 // from, by which a reload knows whether to replace it.
 func (d *daemon) plan(cfg *config.Config) ([]room, error) {
+	sender, err := newRewriting(cfg, func() ([]byte, error) { return srsSecret(d.state) })
+	if err != nil {
+		return nil, err
+	}
 	acceptor := accept.New(accept.Options{
+		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
@@ -37,7 +42,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
 		}
 	}
-	return append(rooms, d.controlRoom(cfg, acceptor)), nil
+	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor))), nil
 }
 
 func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
@@ -54,6 +59,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		TLS:         d.certs.Config(),
 		ImplicitTLS: e.role == config.RoleSubmissions,
 		Accept:      acceptor,
+		HideClients: l.HideClients,
 		Auth:        d.accounts,
 		Senders:     d.accounts,
 		Logger:      d.log,
@@ -190,6 +196,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		route := relay.Route{
 			Name: r.Name, Domains: r.Domains, TLS: modes[r.TLS], Verify: r.Verify,
 			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
+			Rewrite: outgoing(r),
 		}
 		if r.Username != "" {
 			route.Password = r.Secret

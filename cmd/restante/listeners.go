@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,23 +118,30 @@ func (d *door) Addr() net.Addr { return d.l.Addr() }
 
 // openEntrances opens all sockets, or none. Those that the service manager
 // passes replace the default ones, and come before those of the file.
-func openEntrances(cfg *config.Config) (all []*entrance, err error) {
+// challenges are those for an ACME authority.
+func openEntrances(cfg *config.Config) (all, challenges []*entrance, err error) {
 	defer func() {
 		if err != nil {
-			for _, e := range all {
+			for _, e := range slices.Concat(all, challenges) {
 				e.close()
 			}
-			all = nil
+			all, challenges = nil, nil
 		}
 	}()
 	passed, err := activation.ListenersWithNames()
 	if err != nil {
-		return nil, fmt.Errorf("sockets of the service manager: %w", err)
+		return nil, nil, fmt.Errorf("sockets of the service manager: %w", err)
 	}
 	// The map has no order; the roles' order is as good as any.
 	for _, role := range config.Roles() {
 		for _, l := range passed[string(role)] {
 			all = append(all, newEntrance(role, l))
+		}
+		delete(passed, string(role))
+	}
+	for _, role := range []config.Role{challengeHTTP, challengeTLS} {
+		for _, l := range passed[string(role)] {
+			challenges = append(challenges, newEntrance(role, l))
 		}
 		delete(passed, string(role))
 	}
@@ -144,18 +152,18 @@ func openEntrances(cfg *config.Config) (all []*entrance, err error) {
 		err = fmt.Errorf("a socket of the service manager is named %q: FileDescriptorName= must be one of %v", name, config.Roles())
 	}
 	if err != nil || len(all) > 0 && cfg.DefaultListeners() {
-		return all, err
+		return all, challenges, err
 	}
 	for _, l := range cfg.Listeners {
 		for _, addr := range l.Addresses {
 			e, err := openEntrance(l.Role, addr)
 			if err != nil {
-				return all, err
+				return all, challenges, err
 			}
 			all = append(all, e)
 		}
 	}
-	return all, nil
+	return all, challenges, nil
 }
 
 // listen opens a TCP address, or with "unix:" in front a socket that every

@@ -42,7 +42,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
 		}
 	}
-	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor))), nil
+	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom())), nil
 }
 
 func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
@@ -116,24 +116,25 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 }
 
 func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room {
-	type made struct {
-		hostname, origin string
-		smtp             config.SMTP
-		queue            config.Queue
-	}
-	origin := cfg.ServerName()
-	if len(cfg.Domains) > 0 {
-		origin = cfg.Domains[0].Name
-	}
-	opt := control.Options{
+	opt := d.controlOptions(cfg, acceptor)
+	return serverRoom("control", d.socket, controlMade(cfg), func() server { return control.New(opt) })
+}
+
+// controlMade is what of the configuration the way of handed-over mail is made
+// from.
+func controlMade(cfg *config.Config) any {
+	return []any{cfg.ServerName(), origin(cfg), cfg.SMTP, cfg.Queue}
+}
+
+func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) control.Options {
+	return control.Options{
 		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup,
-		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin,
+		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
 		Stats: d.spool.Stats, Logger: d.log,
 	}
-	return serverRoom("control", d.socket, made{cfg.ServerName(), origin, cfg.SMTP, cfg.Queue}, func() server { return control.New(opt) })
 }
 
 // relayRoom is the queue runner with its courier.

@@ -21,10 +21,12 @@ var ErrUnfit = errors.New("can neither be taken nor returned")
 // Vet looks for what would have POST /v1/messages refuse a message that is not
 // handed over yet, as far as that can be told without the daemon: its
 // addresses, its header and its parameters. It reads no more than the header.
-// Options needs Origin, and the limits that are to hold.
+// Options needs Origin, and the limits that are to hold. The error is an *Error.
 func Vet(opt Options, sub Submission, body io.Reader) error {
-	_, _, err := New(opt).submission(Peer{Name: "nobody"}, sub).read(body)
-	return err
+	if _, _, err := New(opt).submission(Peer{Name: "nobody"}, sub).read(body); err != nil {
+		return toError(err)
+	}
+	return nil
 }
 
 // PickUp takes a message in that was left at the time given, by somebody who

@@ -38,7 +38,7 @@ import (
 //	              several lines those that are not asked for are passed over
 //	SS: text      the last line of a whole reply must be so
 //	offers TEXT   one of the lines of that reply was so; offers-not
-//	tls           the client does a TLS handshake
+//	tls           the client does a TLS handshake; tls-as NAME, with a certificate
 //	eof           the server must close the connection
 //	second        the client makes another connection, and leaves the first
 //	reconnect     the client closes the connection and makes another
@@ -53,7 +53,7 @@ import (
 //	log text      the log must have a line with text; no-log
 //
 // In C lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
-// {N TEXT} is TEXT N times.
+// {N TEXT} is TEXT N times. What there is for SASL is told at saslPlayer.
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -88,6 +88,7 @@ type player struct {
 	in      *bufio.Reader
 	unsent  string
 	lines   []string // of the last reply that SS has read
+	sasl    saslPlayer
 }
 
 func (p *player) fatalf(format string, args ...any) {
@@ -127,8 +128,8 @@ func (p *player) flush() {
 	p.unsent = ""
 }
 
-func (p *player) handshake() {
-	c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true})
+func (p *player) handshake(certificates ...tls.Certificate) {
+	c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true, Certificates: certificates})
 	if err := c.Handshake(); err != nil {
 		p.fatalf("handshake: %v", err)
 	}
@@ -137,13 +138,13 @@ func (p *player) handshake() {
 
 func (p *player) play(line string) {
 	word, rest, _ := strings.Cut(line, " ")
-	if p.setting(word, rest) {
+	if p.setting(word, rest) || p.saslSetting(word, rest) {
 		return
 	}
 	p.connect()
 	switch word {
 	case "C:":
-		p.unsent += expand(rest) + "\r\n"
+		p.unsent += expand(p.saslExpand(rest)) + "\r\n"
 		return
 	case "R:":
 		s, err := strconv.Unquote(rest)
@@ -179,6 +180,10 @@ func (p *player) play(line string) {
 		}
 	case "tls":
 		p.handshake()
+	case "tls-as":
+		p.handshake(clientCertificate(p.t, rest))
+	case "signed", "challenge":
+		p.saslCheck(word, rest)
 	case "eof":
 		if got, err := p.in.ReadString('\n'); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			p.fatalf("the connection is still open: %q, %v", got, err)
@@ -202,6 +207,7 @@ func (p *player) read(want string) string {
 	if err != nil {
 		p.fatalf("waiting for %q: got %q, %v", want, got, err)
 	}
+	p.sasl.last = got
 	return got
 }
 

@@ -20,7 +20,7 @@ type evaluation struct {
 	from      mail.Address
 	author    author.Author
 	resolver  Resolver
-	questions *questions // of SPF
+	questions int // that SPF may ask for one identity
 	dkim      *dkim.Verification
 
 	// What lookups finds.
@@ -116,8 +116,12 @@ func (e *evaluation) checkHost(ctx context.Context, helo, local, domain string) 
 	if helo == "" {
 		helo = "unknown"
 	}
+	questions := newQuestions(e.resolver, e.questions, e.client.Addr)
 	state, _ := spf.CheckHostWithSender(net.IP(e.client.Addr.Unmap().AsSlice()), helo, local+"@"+domain,
-		spf.WithContext(ctx), spf.WithResolver(e.questions))
+		spf.WithContext(ctx), spf.WithResolver(questions))
+	if questions.exhausted() {
+		return spf.PermError // asking again would not help
+	}
 	switch state {
 	case spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.SoftFail, spf.TempError, spf.PermError:
 		return state

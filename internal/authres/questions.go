@@ -4,28 +4,27 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync/atomic"
 )
 
-// questions are those that the SPF of one message may make us ask. It is what the
+// questions are those that one SPF record may make us ask. It is what the
 // library asks; addresses are of the client's family alone (RFC 7208 section 5).
 type questions struct {
 	resolver Resolver
 	v4       bool
-	left     atomic.Int64
+	left     int
 }
 
 func newQuestions(r Resolver, limit int, client netip.Addr) *questions {
-	q := &questions{resolver: r, v4: client.Unmap().Is4()}
-	q.left.Store(int64(limit))
-	return q
+	return &questions{resolver: r, v4: client.Unmap().Is4(), left: limit}
 }
 
-// ask takes one of the questions left. The error is not temporary: the same
-// message would ask as much again. The SPF library wants it unwrapped.
+// exhausted tells that more would have been asked.
+func (q *questions) exhausted() bool { return q.left < 0 }
+
+// ask takes one of the questions left. The SPF library wants its error unwrapped.
 func (q *questions) ask(name string) error {
-	if q.left.Add(-1) < 0 {
-		return &net.DNSError{Err: "too many questions for one message", Name: name}
+	if q.left--; q.left < 0 {
+		return &net.DNSError{Err: "too many questions for one record", Name: name}
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ type Options struct {
 	Defer bool
 	// Timeout bounds the evaluation of a message; 10 seconds.
 	Timeout time.Duration
-	// Questions bounds what SPF makes us ask for one message; 100.
+	// Questions bounds what SPF makes us ask for one identity; 100.
 	Questions int
 	// Logger is told what was found; nil is none.
 	Logger *slog.Logger
@@ -116,7 +116,7 @@ func (s *Screen) Begin(ctx context.Context, m *screen.Message) (screen.Judge, er
 	a := author.Of(head)
 	j.evaluation = &evaluation{
 		client: m.Envelope.Client, from: m.Envelope.From, author: a, resolver: s.opt.Resolver,
-		questions: newQuestions(s.opt.Resolver, s.opt.Questions, m.Envelope.Client.Addr),
+		questions: s.opt.Questions,
 		dkim: dkim.Verify(head, dkim.VerifyOptions{
 			LookupTXT: s.opt.Resolver.LookupTXT, Prefer: related(a), Now: s.opt.Now,
 		}),

@@ -72,7 +72,7 @@ func (d *daemon) challenge(role config.Role) func() (net.Listener, error) {
 // certsRoom keeps the certificate from running out. A reload tells the store
 // itself.
 func (d *daemon) certsRoom() room {
-	return room{name: "certificate", start: func() (run, stop func(context.Context) error) {
+	return room{name: "certificate", alone: true, start: func() (run, stop func(context.Context) error) {
 		ctx, cancel := context.WithCancel(d.ctx)
 		run = func(context.Context) error {
 			defer cancel()

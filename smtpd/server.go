@@ -253,7 +253,7 @@ func New(opt Options) *Server {
 	if s.gate == nil {
 		s.gate = NewGate()
 	}
-	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders, xclient: opt.Extensions.XClient}
+	s.policy = newPolicy(opt)
 	if opt.TLS != nil {
 		config := opt.TLS.Clone()
 		if opt.Certificates != nil && opt.Auth != nil {

@@ -268,8 +268,9 @@ func TestEmptyBody(t *testing.T) {
 // failures are filters that fail, each in its own way.
 func failures() map[string]mt.Options {
 	e := func(acts ...mt.Act) mt.Options { return mt.Options{Answer: at('E', acts...)} }
-	var flood, fields []mt.Act
+	var flood, empty, fields []mt.Act
 	for range maxChanges + 1 {
+		empty = append(empty, mt.Say('b'))
 		flood = append(flood, mt.Say('+', "<a@example.org>\x00"))
 	}
 	for range 20 {
@@ -303,6 +304,7 @@ func failures() map[string]mt.Options {
 		"a bad address":           e(mt.Say('+', "<a@example.org> NOTIFY=x\x00")),
 		"a null recipient":        e(mt.Say('+', "<>\x00")),
 		"a flood of recipients":   e(flood...),
+		"a flood of bodies":       e(empty...),
 		"a flood of fields":       e(fields...),
 		"a body without end":      e(mt.Say('b', strings.Repeat("x", 60000)), mt.Say('b', strings.Repeat("x", 60000))),
 	}
@@ -365,7 +367,7 @@ func TestTimeouts(t *testing.T) {
 
 // TestEndless reports progress, or changes something, for ever.
 func TestEndless(t *testing.T) {
-	for name, act := range map[string]mt.Act{"progress": mt.Say('p'), "changes": mt.Say('e', "<>\x00")} {
+	for name, act := range map[string]mt.Act{"progress": mt.Say('p'), "changes": mt.Say('e', "<>\x00"), "empty bodies": mt.Say('b')} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := mt.New(t, mt.Options{Answer: at('E', mt.Forever(act))})
@@ -375,6 +377,25 @@ func TestEndless(t *testing.T) {
 			f.Sessions(t)
 		})
 	}
+}
+
+// TestSlow is a filter that is slow at every step, though never too slow for one.
+func TestSlow(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	slow := func(c mt.Command) []mt.Act {
+		late := make(chan struct{})
+		time.AfterFunc(timeout/2, func() { close(late) })
+		return []mt.Act{mt.Wait(late), mt.Say('c')}
+	}
+	m := message()
+	for range 2 * patience {
+		m.Recipients = append(m.Recipients, m.Recipients[0])
+	}
+	f := mt.New(t, mt.Options{Answer: slow})
+	if _, err := judged(client(t, f, Options{Timeout: timeout}), m, "x"); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the error is %v", err)
+	}
+	f.Sessions(t)
 }
 
 // TestCancelled: whoever gives up gets no verdict, not even from a filter whose

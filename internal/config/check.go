@@ -32,6 +32,7 @@ func (c *Config) Check() error {
 	ch.routes()
 	ch.rewriting()
 	ch.milters()
+	ch.authentication()
 	ch.queue()
 	return ch.problems.err()
 }

@@ -46,10 +46,15 @@ type Config struct {
 	SRS        SRS                `toml:"srs"`
 	Routes     []Route            `toml:"route"`
 	Milters    []Milter           `toml:"milter"`
-	Queue      Queue              `toml:"queue"`
-	Spool      Spool              `toml:"spool"`
-	DNS        DNS                `toml:"dns"`
-	Log        Log                `toml:"log"`
+
+	// DKIM is for mail that is sent, Authentication for mail from outside.
+	DKIM           DKIM           `toml:"dkim"`
+	Authentication Authentication `toml:"authentication"`
+
+	Queue Queue `toml:"queue"`
+	Spool Spool `toml:"spool"`
+	DNS   DNS   `toml:"dns"`
+	Log   Log   `toml:"log"`
 
 	source source
 }
@@ -192,6 +197,9 @@ type Domain struct {
 	Name string `toml:"name"`
 	// CatchAll are the addresses that take what is nobody's.
 	CatchAll Strings `toml:"catch_all"`
+	// DKIMKeys sign mail of the domain; without any, all there are of it in
+	// the state directory. See Domain.Keys.
+	DKIMKeys Strings `toml:"dkim_keys"`
 }
 
 // Account is an account that the file defines; commands do not change it.
@@ -380,7 +388,11 @@ func Default() *Config {
 		},
 		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
 		Spool: Spool{MinFree: 128 * MiB},
-		Log:   Log{Level: "info", Format: "text"},
+		DKIM:  DKIM{Sign: true},
+		Authentication: Authentication{
+			Evaluate: true, DMARC: "quarantine", SPF: "none", OnFailure: AuthenticationAccept, Timeout: Duration(10 * time.Second),
+		},
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 

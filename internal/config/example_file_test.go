@@ -74,7 +74,7 @@ func TestExampleIsValid(t *testing.T) {
 	_, full := exampleText(t)
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
-	for _, name := range []string{"alice", "smarthost"} {
+	for _, name := range []string{"alice", "dkim", "smarthost"} {
 		write(t, dir+"/"+name, "secret\n")
 	}
 	c, err := parse(exampleFile, full)

@@ -72,6 +72,7 @@ func syntaxProblem(path string, err error) Problem {
 // resolvePaths makes the file names in c independent of the working directory.
 func (c *Config) resolvePaths(dir string) {
 	names := []*string{&c.StateDirectory, &c.ControlSocket, &c.Maildrop, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ACMECA, &c.SRS.SecretFile}
+	c.resolveKeys(dir)
 	for i := range c.Accounts {
 		names = append(names, &c.Accounts[i].PasswordFile)
 	}

@@ -37,6 +37,8 @@ import (
 //	S: text       the server must reply so; * stands for anything. In a reply of
 //	              several lines those that are not asked for are passed over
 //	SS: text      the last line of a whole reply must be so
+//	many N TEXT   the client sends N lines, with their number for #, and each is
+//	              answered with 250
 //	offers TEXT   one of the lines of that reply was so; offers-not
 //	tls           the client does a TLS handshake; tls-as NAME, with a certificate
 //	eof           the server must close the connection
@@ -174,6 +176,8 @@ func (p *player) play(line string) {
 			p.fatalf("got  %q\nwant %q", got, rest)
 		}
 		p.lines = append(p.lines, strings.TrimSpace(got[4:]))
+	case "many":
+		p.many(rest)
 	case "offers", "offers-not":
 		if slices.ContainsFunc(p.lines, func(l string) bool { return like(rest, l) }) != (word == "offers") {
 			p.fatalf("%s %s: %q", word, rest, p.lines)
@@ -198,6 +202,33 @@ func (p *player) play(line string) {
 		p.fail(rest)
 	default:
 		p.check(word, rest)
+	}
+}
+
+// many sends a number of commands without waiting, and reads their replies.
+func (p *player) many(rest string) {
+	number, text, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for i := range n {
+			if _, err := fmt.Fprintf(p.conn, "%s\r\n", strings.ReplaceAll(text, "#", strconv.Itoa(i+1))); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	for i := range n {
+		if got := p.read("250"); !strings.HasPrefix(got, "250 ") {
+			p.fatalf("number %d: %q", i+1, got)
+		}
+	}
+	if err := <-sent; err != nil {
+		p.fatalf("sending: %v", err)
 	}
 }
 
@@ -395,7 +426,7 @@ func (h *house) describe() string {
 		if t.IsZero() {
 			return "never"
 		}
-		return t.Sub(from).String()
+		return t.Sub(from).Round(time.Millisecond).String()
 	}
 	env := info.Envelope
 	text := fmt.Sprintf("from=<%s> ret=%d envid=%q priority=%d requiretls=%t by=%s back=%t trace=%t hold=%s helo=%s addr=%s account=%s with=%s\n",

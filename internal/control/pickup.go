@@ -36,7 +36,7 @@ func Vet(opt Options, sub Submission, body io.Reader) error {
 // is taken twice.
 func (s *Server) PickUp(ctx context.Context, peer Peer, q Submission, left time.Time, body io.Reader) error {
 	sub := s.submission(peer, q)
-	sub.date = left
+	sub.date, sub.service = left, "maildrop"
 	block, rest, err := sub.read(body)
 	var refusal *Error
 	switch {
@@ -89,7 +89,7 @@ func (sub *submission) refuse(ctx context.Context, about []mail.Recipient, why m
 	d.Envelope.Ret = mail.ReturnHeaders
 	d.Envelope.Arrived = sub.date
 	for _, r := range about {
-		s.opt.Logger.Info("refused", "service", "control", "from", from.String(), "to", r.To.String(), "status", why.String(), "by", sub.peer.Name, "uid", sub.peer.UID)
+		s.opt.Logger.Info("refused", "service", sub.service, "from", from.String(), "to", r.To.String(), "status", why.String(), "by", sub.peer.Name, "uid", sub.peer.UID)
 		if r.Notify.Wants(mail.NotifyFailure) {
 			d.Recipients = append(d.Recipients, dsn.Recipient{Recipient: r, Status: why})
 		}

@@ -41,6 +41,9 @@ func commands() []*command {
 		spoolCheckCommand(),
 		spoolBackupCommand(),
 		spoolRestoreCommand(),
+		dkimKeygenCommand(),
+		dkimRecordCommand(),
+		dkimCheckCommand(),
 		statusCommand(),
 		{
 			name: "sendmail", args: "[-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT...]",

@@ -14,6 +14,7 @@ import (
 	"restante/internal/config"
 	"restante/internal/control"
 	"restante/internal/directory"
+	"restante/internal/dkim"
 	"restante/relay"
 	"restante/smtpd"
 	"restante/spool/badger"
@@ -39,6 +40,7 @@ type daemon struct {
 	certs      *certs.Store
 	accounts   *directory.Directory
 	routes     *relay.Routes
+	signer     *dkim.Signer
 	gate       *smtpd.Gate   // counts the clients of all SMTP listeners
 	first      *firstAccount // made at this start, nil if none was
 	started    time.Time
@@ -112,6 +114,11 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.routes, err = relay.NewRoutes(relayRoutes(d.cfg)); err != nil {
 		return err
 	}
+	keys, err := dkimKeys(d.cfg, d.state)
+	if err != nil {
+		return err
+	}
+	d.signer = dkim.NewSigner(dkim.SignerOptions{Keys: keys})
 	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log, MinFree: int64(d.cfg.Spool.MinFree)}); err != nil {
 		return err
 	}
@@ -192,6 +199,10 @@ func (d *daemon) reload() error {
 	if _, err := relay.NewRoutes(routes); err != nil {
 		return err
 	}
+	keys, err := dkimKeys(cfg, d.state)
+	if err != nil {
+		return err
+	}
 	certificate, err := d.certOptions(cfg)
 	if err != nil {
 		return err
@@ -205,6 +216,7 @@ func (d *daemon) reload() error {
 	if err := d.routes.Replace(routes); err != nil {
 		return err
 	}
+	d.signer.Replace(keys)
 	d.logs.setLevel(cfg.Log)
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
 		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||

@@ -22,12 +22,16 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	if err != nil {
 		return nil, err
 	}
+	screens, err := authentication(cfg, d)
+	if err != nil {
+		return nil, err
+	}
 	acceptor := accept.New(accept.Options{
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
-		Screens: d.milters(cfg),
+		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
 	})
 	runner, err := d.relayRoom(cfg, acceptor)
 	if err != nil {
@@ -51,6 +55,10 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		smtp     config.SMTP
 		queue    config.Queue // what is promised to accepted mail
 		milters  []config.Milter
+		// Who authenticates mail, and by which name servers.
+		authservID     string
+		authentication config.Authentication
+		dns            config.DNS
 	}
 	l := cfg.SMTP
 	opt := smtpd.Options{
@@ -85,7 +93,9 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		opt.Normalize = l.NormalizePrefixes()
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
-	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters}, func() server { return smtpd.New(opt) })
+	return serverRoom(name, e, made{
+		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.AuthservID(), cfg.Authentication, cfg.DNS,
+	}, func() server { return smtpd.New(opt) })
 }
 
 // wireLimits fills in how often and how slowly clients may send.

@@ -28,6 +28,7 @@ func (c *Config) Check() error {
 	ch.tls()
 	ch.domains()
 	ch.accounts()
+	ch.logins()
 	ch.aliases()
 	ch.routes()
 	ch.rewriting()

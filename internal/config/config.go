@@ -35,6 +35,10 @@ type Config struct {
 	// soon as the file has one. The first is that of a bare user name.
 	Domains  []Domain  `toml:"domain"`
 	Accounts []Account `toml:"account"`
+	// Applications only send, Certificates and OAuth are further ways to log in.
+	Applications []Application `toml:"application"`
+	Certificates []Certificate `toml:"certificate"`
+	OAuth        OAuth         `toml:"oauth"`
 	// Aliases lead from a local address to addresses here or elsewhere.
 	Aliases map[string]Strings `toml:"aliases"`
 	// Groups are aliases with an owner, and members who may be the only ones
@@ -123,6 +127,8 @@ type SMTP struct {
 	TrustedRecipientRate Rate `toml:"trusted_recipient_rate"`
 	AccountMessageRate   Rate `toml:"account_message_rate"`
 	AccountRecipientRate Rate `toml:"account_recipient_rate"`
+	// ScramWithoutTLS offers SCRAM to clients without TLS.
+	ScramWithoutTLS bool `toml:"scram_without_tls"`
 	// MaxErrors ends a connection after so many refused commands,
 	// MaxRefusedRecipients after so many that do not exist, MaxAuthFailures
 	// after so many wrong passwords.
@@ -190,6 +196,9 @@ type TLS struct {
 	// ACMECA is a PEM file with the authorities that vouch for the directory's
 	// own certificate; "" is those of the system.
 	ACMECA string `toml:"acme_ca"`
+	// ClientCA is a PEM file with the authorities whose certificates clients
+	// log in with; "" is nobody. See Config.Certificates.
+	ClientCA string `toml:"client_ca"`
 }
 
 // Domain is a domain whose mail is delivered here.
@@ -210,6 +219,9 @@ type Account struct {
 	// itself, or such a hash. One of them is given. See Account.Secret.
 	PasswordHash string `toml:"password_hash"`
 	PasswordFile string `toml:"password_file"`
+	// ScramHash is the same password as SCRAM needs it, where there is only
+	// a hash of it.
+	ScramHash string `toml:"scram_hash"`
 	// Addresses are more addresses of its own; "*@domain" allows to send as
 	// any address of the domain.
 	Addresses Strings `toml:"addresses"`
@@ -376,6 +388,7 @@ func Default() *Config {
 			ACMEHTTPAddress: ":80",
 		},
 		Domains: []Domain{{Name: "localhost"}},
+		OAuth:   OAuth{Claim: "email"},
 		Queue: Queue{
 			RetryMin:       1 * Minute,
 			RetryMax:       4 * Hour,

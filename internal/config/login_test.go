@@ -22,7 +22,7 @@ func TestLoginProblems(t *testing.T) {
 		{"[[application]]\nname = \"Alice\"\n" + hash, "short name of the account"},
 		{"[[application]]\nname = \"x\"\n" + hash + "[[application]]\nname = \"X\"\n" + hash, "there twice"},
 		{"[[application]]\nname = \"x\"\n", "no password"},
-		{"[[application]]\nname = \"x\"\nsenders = [\"y\"]\n" + hash, ""},
+		{"[[application]]\nname = \"x\"\nsenders = [\"y\"]\n" + hash, "has no domain"},
 		{"[[application]]\nname = \"x\"\nsenders = [\"*@-\"]\n" + hash, "the domain"},
 		{"[[application]]\nname = \"x\"\nsenders = [\"a b@c\"]\n" + hash, "is expected"},
 		{"[[application]]\nname = \"x\"\npriority = 10\n" + hash, "from -9 to 9"},

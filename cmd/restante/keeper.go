@@ -207,7 +207,7 @@ func directoryOptions(cfg *config.Config, state string, logger *slog.Logger) (di
 		if err != nil {
 			return opt, fmt.Errorf("account %s: %w", a.Name, err)
 		}
-		opt.Static = append(opt.Static, directory.Static{Name: a.Name, Hash: hash, Password: password, Addresses: a.Addresses})
+		opt.Static = append(opt.Static, directory.Static{Name: a.Name, Hash: hash, Password: password, SCRAM: a.ScramHash, Addresses: a.Addresses})
 	}
-	return opt, nil
+	return opt, loginOptions(cfg, &opt)
 }

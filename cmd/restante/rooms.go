@@ -59,6 +59,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		authservID     string
 		authentication config.Authentication
 		dns            config.DNS
+		certificates   bool
 	}
 	l := cfg.SMTP
 	opt := smtpd.Options{
@@ -68,7 +69,6 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		ImplicitTLS: e.role == config.RoleSubmissions,
 		Accept:      acceptor,
 		HideClients: l.HideClients,
-		Auth:        d.accounts,
 		Senders:     d.accounts,
 		Logger:      d.log,
 		Limits: smtpd.Limits{
@@ -81,6 +81,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		Gate: d.gate,
 	}
 	wireLimits(&opt.Limits, l)
+	d.smtpLogins(&opt, cfg)
 	opt.Extensions = smtpd.Extensions{
 		XClient: l.XClientPrefixes(), Proxy: l.ProxyPrefixes(),
 		MaxHold: l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
@@ -94,7 +95,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
 	return serverRoom(name, e, made{
-		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.AuthservID(), cfg.Authentication, cfg.DNS,
+		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(),
 	}, func() server { return smtpd.New(opt) })
 }
 
@@ -117,12 +118,14 @@ func wireLimits(to *smtpd.Limits, l config.SMTP) {
 func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
-		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool, Auth: d.accounts,
+		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
 		TLS: d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
-	return serverRoom(name, e, cfg.IMAP, func() server { return imapd.New(opt) })
+	d.imapLogins(&opt, cfg)
+	made := []any{cfg.IMAP, cfg.ClientCerts()}
+	return serverRoom(name, e, made, func() server { return imapd.New(opt) })
 }
 
 func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room {

@@ -28,6 +28,7 @@ func commands() []*command {
 	return []*command{
 		serveCommand(),
 		checkCommand(),
+		explainCommand(),
 		userAddCommand(),
 		userPasswdCommand(),
 		userListCommand(),

@@ -108,12 +108,13 @@ type taken struct {
 	masquerade map[string]config.Strings
 	srs        config.SRS
 	srsDomain  string
+	milters    []config.Milter
 }
 
 // withTaken has rooms replaced when that changes.
 func withTaken(cfg *config.Config, rooms []room) []room {
 	for i := range rooms {
-		rooms[i].made = [2]any{rooms[i].made, taken{cfg.Masquerade, cfg.SRS, cfg.SRSDomain()}}
+		rooms[i].made = [2]any{rooms[i].made, taken{cfg.Masquerade, cfg.SRS, cfg.SRSDomain(), cfg.Milters}}
 	}
 	return rooms
 }

@@ -143,6 +143,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 	return control.Options{
 		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup,
+		Explain: (&explainer{cfg: cfg, accounts: d.accounts, routes: d.routes, acceptor: acceptor}).explain,
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
@@ -162,15 +163,11 @@ func (d *daemon) relayRoom(cfg *config.Config, acceptor *accept.Acceptor) (room,
 		return room{}, err
 	}
 	q := cfg.Queue
-	jitter := q.RetryJitter
-	if jitter == 0 {
-		jitter = -1 // none; to the relay 0 means its default
-	}
 	start := func() (run, stop func(context.Context) error) {
 		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: dns, Logger: d.log})
 		runner := relay.New(relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
-			Schedule:    relay.Schedule{Min: q.RetryMin.Std(), Max: q.RetryMax.Std(), Factor: q.RetryFactor, Jitter: jitter},
+			Schedule:    retrySchedule(cfg),
 			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
 		})

@@ -108,7 +108,7 @@ func (c *call) place() (place, error) {
 	if state == "" {
 		var err error
 		if state, err = cfg.StatePath(); err != nil {
-			return place{}, err
+			state = systemState // nobody without a home has a daemon of their own
 		}
 		if cfg.StateDirectory == "" && os.Getenv("STATE_DIRECTORY") == "" {
 			state = liveliest(state, systemState)

@@ -36,6 +36,7 @@ type daemon struct {
 	socket    *entrance // the control socket's
 	// challenges are sockets passed for the challenges of an ACME authority.
 	challenges []*entrance
+	maildrop   string // its directory
 	spool      *badger.Engine
 	certs      *certs.Store
 	accounts   *directory.Directory

@@ -17,7 +17,10 @@ import (
 
 // maildropRoom picks up what sendmail left while no daemon ran.
 func (d *daemon) maildropRoom(cfg *config.Config, acceptor *accept.Acceptor) room {
-	dir := d.cfg.MaildropPath(d.state) // as it was at the start
+	if d.maildrop == "" {
+		d.maildrop = cfg.MaildropPath(d.state) // as it is at the start
+	}
+	dir := d.maildrop
 	opt := d.controlOptions(cfg, acceptor)
 	start := func() (run, stop func(context.Context) error) {
 		if err := maildrop.Make(dir); err != nil {

@@ -197,10 +197,10 @@ func FuzzDialogue(f *testing.F) {
 func TestStuffed(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for in, want := range map[string]string{
-		".\r\n":                          "",
+		".\r\n":                       "",
 		"a\r\n..b\r\n.c\r\n.\r\nrest": "a\r\n.b\r\nc\r\n",
-		"a\n.\nrest":                     "a\n",
-		long + ".\r\n.\r\n":             long + ".\r\n",
+		"a\n.\nrest":                  "a\n",
+		long + ".\r\n.\r\n":           long + ".\r\n",
 	} {
 		got, err := io.ReadAll(&stuffed{r: bufio.NewReaderSize(iotest.HalfReader(strings.NewReader(in)), 16), start: true})
 		if err != nil || string(got) != want {

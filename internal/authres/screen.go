@@ -101,13 +101,12 @@ func New(opt Options) *Screen {
 // Begin implements screen.Screen. It never fails. Mail by LMTP is not
 // evaluated: whoever hands it over was the one to do that.
 func (s *Screen) Begin(ctx context.Context, m *screen.Message) (screen.Judge, error) {
-	head := header.Parse(m.Header)
-	j := &judge{opt: &s.opt, id: m.ID}
-	if !m.Trusted {
-		j.edits = claims(head, s.opt.ID)
+	if m.Trusted {
+		return nil, nil
 	}
-	lmtp := strings.HasPrefix(m.Envelope.Client.Protocol, "LMTP")
-	if !m.Outside() || lmtp {
+	head := header.Parse(m.Header)
+	j := &judge{opt: &s.opt, id: m.ID, edits: claims(head, s.opt.ID)}
+	if lmtp := strings.HasPrefix(m.Envelope.Client.Protocol, "LMTP"); lmtp || !m.Outside() {
 		if len(j.edits) == 0 {
 			return nil, nil
 		}

@@ -218,7 +218,7 @@ func TestHostileHeaders(t *testing.T) {
 		strings.Repeat("DKIM-Signature:\r\n", 3_800),
 	} {
 		v := Verify(header.Parse([]byte(h)), VerifyOptions{LookupTXT: footballZone().lookup})
-		for range 100 {
+		for range 5 {
 			for _, s := range v.signatures {
 				if s.wanted {
 					v.hashHeader(s)

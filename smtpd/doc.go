@@ -1,5 +1,6 @@
 // Package smtpd is the way in by SMTP: one Server for each listener, in the
-// role of a relay (port 25) or of a submission service (ports 587 and 465).
+// role of a relay (port 25), of a submission service (ports 587 and 465), or of
+// LMTP for other servers that deliver into the mailboxes here.
 //
 // It guarantees that a 250 to DATA or to the last BDAT is given only after
 // accept.Message.Commit returned nil; that nothing in the body of a message is
@@ -28,4 +29,33 @@
 // the transfer of bodies are conn's too: the library never sees an address, a
 // parameter or an octet of a message, and everything on a connection happens
 // in one goroutine, BDAT included.
+//
+// # Extensions
+//
+// What EHLO announces is true to the end of the way (capabilities says what is
+// announced to whom, params.go has the syntax):
+//
+//   - DSN (RFC 3461) is in every report, of relay's and of deposits here, and
+//     goes on to next hops that announce it.
+//   - DELIVERBY (RFC 2852) becomes the task's expiry in mode R and its warning
+//     in mode N. A message of mode R is given to no next hop without DELIVERBY.
+//   - MT-PRIORITY (RFC 6710) orders the queue and goes on; strangers can only
+//     step back.
+//   - FUTURERELEASE (RFC 4865) delays the tasks, and deposits by a task of
+//     their own. It is for those who may relay.
+//   - REQUIRETLS (RFC 8689) is announced under TLS. The relay keeps to it, or
+//     returns the message.
+//   - 8BITMIME: a next hop without it gets the message encoded. SMTPUTF8: one
+//     without it gets no message that needs it.
+//   - LIMITS (RFC 9422) tells how many recipients a transaction can have.
+//   - XONCE is ours: it tells for how long, in seconds, a transaction that is
+//     repeated is taken only once (once.go). MAIL FROM:<...> XONCE=NO says that
+//     this one counts in any case; XONCE=YES is the same as nothing.
+//
+// BINARYMIME is not announced. A binary message could only go on to a next hop
+// that has it as well, which hardly one has, and would otherwise have to be
+// encoded anew, signatures notwithstanding; and the bare CRs and LFs that are
+// the point of it are what a message is refused for here, since servers do not
+// agree where a line ends. RRVS (RFC 7293) is not, since it is not kept for how
+// long an address has been its owner's.
 package smtpd

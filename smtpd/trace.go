@@ -18,6 +18,7 @@ import (
 func (s *session) trace(id mail.ID) string {
 	r := header.Received{
 		Helo: s.helo,
+		Name: s.name,
 		Addr: s.addr,
 		By:   s.srv.opt.Hostname,
 		TLS:  s.tlsText(),
@@ -26,7 +27,7 @@ func (s *session) trace(id mail.ID) string {
 		Time: s.srv.opt.Now(),
 	}
 	if s.srv.opt.HideClients && s.account != "" {
-		r.Helo, r.Addr = "", netip.Addr{}
+		r.Helo, r.Name, r.Addr = "", "", netip.Addr{}
 	}
 	if len(s.tx.rcpts) == 1 {
 		r.For = s.tx.rcpts[0].To

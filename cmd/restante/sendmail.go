@@ -119,27 +119,7 @@ func classic(ctx context.Context, std streams, mode string, args []string) int {
 		}
 		return exitOK
 	}
-	if len(a.Recipients) == 0 && !a.FromHeader {
-		if a.idle {
-			return exitOK
-		}
-		return fail(exUsage, "no recipients; use -t to take them from the header")
-	}
-	// All is read before the daemon hears of it: a slow program in front of
-	// the pipe must not keep it waiting, nor half a message be sent.
-	in := std.in
-	if !a.ignoreDots {
-		in = &untilDot{r: bufio.NewReaderSize(in, 64<<10), start: true}
-	}
-	text, err := collect(in, p.maxSize())
-	if errors.Is(err, errTooLong) {
-		return fail(exDataErr, "%s", err)
-	}
-	if err != nil {
-		return fail(exIOErr, "read message: %s", err)
-	}
-	defer text.Close()
-	said, code, err := p.handOver(ctx, a.Submission, text)
+	said, code, err := a.send(ctx, p)
 	if err != nil {
 		return fail(code, "%s", err)
 	}
@@ -147,6 +127,32 @@ func classic(ctx context.Context, std streams, mode string, args []string) int {
 		fmt.Fprintf(std.err, "sendmail: %s\n", said)
 	}
 	return exitOK
+}
+
+// send hands over the message on standard input. It says what became of it, or
+// fails with a code of sysexits.h.
+func (a *sendmailArgs) send(ctx context.Context, p place) (said string, code int, err error) {
+	if len(a.Recipients) == 0 && !a.FromHeader {
+		if a.idle {
+			return "nothing to do", exitOK, nil
+		}
+		return "", exUsage, errors.New("no recipients; use -t to take them from the header")
+	}
+	// All is read before the daemon hears of it: a slow program in front of
+	// the pipe must not keep it waiting, nor half a message be sent.
+	in := a.in
+	if !a.ignoreDots {
+		in = &untilDot{r: bufio.NewReaderSize(in, 64<<10), start: true}
+	}
+	text, err := collect(in, p.maxSize())
+	if errors.Is(err, errTooLong) {
+		return "", exDataErr, err
+	}
+	if err != nil {
+		return "", exIOErr, fmt.Errorf("read message: %w", err)
+	}
+	defer text.Close()
+	return p.handOver(ctx, a.Submission, text)
 }
 
 // maxSize bounds a message, so far as we know the daemon's configuration.

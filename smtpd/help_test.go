@@ -45,6 +45,12 @@ func (fakeDirectory) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targe
 			Accounts: []string{"bob"},
 			Forwards: []accept.Forward{{To: mail.MustParseAddress("carol@remote.example")}},
 		}, nil
+	case "closed":
+		carol := mail.MustParseAddress("carol@remote.example")
+		return accept.Targets{
+			Accounts: []string{"bob"},
+			Closed:   []accept.Closed{{Name: to, Admits: func(from mail.Address) bool { return from == carol }}},
+		}, nil
 	case "postmaster":
 		if to.Domain == "" {
 			return accept.Targets{Accounts: []string{"alice"}}, nil

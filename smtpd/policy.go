@@ -13,6 +13,9 @@ import (
 //	                      relay                 submission           lmtp
 //	says hello with       EHLO, HELO            EHLO, HELO           LHLO
 //	AUTH                  over TLS              over TLS             no
+//	  SCRAM               also without, with Options.ClearScram
+//	a certificate that    stands for AUTH       stands for AUTH      no
+//	  is implicit
 //	MAIL                  anybody               authenticated        the Unix socket,
 //	                                                                 trusted
 //	  sender, if          one the account owns  one the account owns -

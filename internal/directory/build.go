@@ -142,6 +142,16 @@ func (p *picture) finish() {
 	}
 }
 
+// lacking are the accounts without a SCRAM verifier.
+func (p *picture) lacking() (names []string) {
+	for _, a := range p.order {
+		if a.own == nil {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
 // inherit takes over the recent logins of accounts that have not changed.
 func (p *picture) inherit(old *picture) {
 	for _, a := range p.order {

@@ -224,6 +224,9 @@ func (d *Directory) Reload(opt Options) error {
 		return err
 	}
 	d.used.open(opt.Path, opt.Logger)
+	if names := p.lacking(); len(names) > 0 {
+		opt.Logger.Info("SCRAM is not offered until all accounts have a verifier", "missing", len(names), "account", names[0])
+	}
 	d.opt = opt
 	d.picture.Store(p)
 	return nil

@@ -42,6 +42,7 @@ type Acceptor interface {
 	// Check fails with mail.ErrNoSuchUser for a recipient that leads nowhere.
 	Check(to mail.Address) error
 	Begin(env mail.Envelope, rcpts []mail.Recipient) (*accept.Message, error)
+	Submit(s accept.Submission) (*accept.Message, error)
 }
 
 // Accounts are the accounts that can log in; *directory.Directory is one.

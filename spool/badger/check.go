@@ -57,17 +57,17 @@ var errMoved = errors.New("changed meanwhile")
 // other and looks again at what it changes; counts are mended by the
 // difference that was found, which holds whatever has happened since.
 type checker struct {
-	e     *Engine
-	ctx   context.Context
-	opt   spool.CheckOptions
-	t     *tx // this round's snapshot
+	e   *Engine
+	ctx context.Context
+	opt spool.CheckOptions
+	t   *tx // this round's snapshot
 	// reader reads the pieces of long bodies, blobs are those of bodies whose
 	// pieces record cannot be read.
 	reader *segment.Reader
 	blobs  map[mail.ID][]segment.Found
-	rep   *spool.CheckReport
-	names map[byte]string
-	aside *lostFound
+	rep    *spool.CheckReport
+	names  map[byte]string
+	aside  *lostFound
 
 	round   int
 	found   int // in this round

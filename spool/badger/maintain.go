@@ -44,6 +44,9 @@ func (e *Engine) maintainLoop() {
 			trimmed = time.Now()
 			e.maintenance("trim journals", e.trimJournals)
 		}
+		if len(e.sparse()) > 0 {
+			e.maintenance("empty segments", e.emptySparse)
+		}
 		if e.stats.freed.Load() >= e.worthwhile() && e.quiet() {
 			e.maintenance("compact", e.compact)
 		}

@@ -318,7 +318,7 @@ func keyLength(kind byte) int {
 	case kMessage, kRefs, kStructure, kPieces, kGarbage:
 		return id
 	case kOnce:
-		return 1 + 16
+		return 1 + 32
 	case kChunk:
 		return id + 4
 	case kTask:

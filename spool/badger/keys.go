@@ -27,7 +27,7 @@ import (
 //	b ID 0:4                                 its body, if that is short
 //	p ID                                     where the pieces of a long one are in
 //	                                         the segments
-//	o name:16                                a message that is not taken again until
+//	o name:32                                a message that is not taken again until
 //	                                         then: its ID; see spool.Message.Once
 //	g ID                                     up to format 3: the chunks of ID belong
 //	                                         to no message

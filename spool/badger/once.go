@@ -29,9 +29,8 @@ func decodeOnce(payload []byte) (r onceRecord, err error) {
 	return r, d.end()
 }
 
-// onceKey names a message that is not to be taken again. Half of the name
-// does: 128 bits are not alike by chance.
-func onceKey(name [32]byte) []byte { return append([]byte{kOnce}, name[:16]...) }
+// onceKey names a message that is not to be taken again.
+func onceKey(name [32]byte) []byte { return append([]byte{kOnce}, name[:]...) }
 
 // once fails with a *spool.DuplicateError if the message was taken before, and
 // else notes that it is taken.

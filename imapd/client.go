@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"restante/imapd/wire"
+	"restante/internal/sasl"
 )
 
 // handshakeWait bounds a TLS handshake.
@@ -36,6 +37,8 @@ type client struct {
 type link struct {
 	*wire.Conn
 	client *client
+	// channel is the TLS below it, nil without.
+	channel *sasl.Channel
 	// sessionEnded is set when the session was closed: the library's last act
 	// after that is to close the connection.
 	sessionEnded atomic.Bool
@@ -97,13 +100,14 @@ func (s *Server) admit(conn net.Conn) {
 // as they are without it.
 func (c *client) run() {
 	conn, secure := c.raw, c.srv.opt.ImplicitTLS
+	var channel *sasl.Channel
 	if secure {
-		if conn = c.handshake(); conn == nil {
+		if conn, channel = c.handshake(); conn == nil {
 			return
 		}
 	}
 	for greeted := false; ; greeted = true {
-		l := c.newLink(conn, secure, greeted)
+		l := c.newLink(conn, channel, greeted)
 		if l == nil {
 			return
 		}
@@ -116,39 +120,41 @@ func (c *client) run() {
 		if !l.Upgrade() {
 			return
 		}
-		if conn, secure = c.handshake(), true; conn == nil {
+		secure = true
+		if conn, channel = c.handshake(); conn == nil {
 			return
 		}
 	}
 }
 
 // handshake returns nil if there is no TLS to be had with this client.
-func (c *client) handshake() net.Conn {
+func (c *client) handshake() (net.Conn, *sasl.Channel) {
 	c.mu.Lock()
 	c.link = nil
 	stopping := c.stopping
 	c.mu.Unlock()
 	if stopping {
-		return nil
+		return nil, nil
 	}
-	conn := tls.Server(c.raw, c.srv.opt.TLS)
+	conn := tls.Server(c.raw, c.srv.tls.Config())
 	ctx, cancel := context.WithTimeout(c.ctx, handshakeWait)
 	defer cancel()
+	ctx, channel := c.srv.tls.Watch(ctx)
 	c.raw.SetDeadline(time.Now().Add(handshakeWait))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		c.log.Debug("TLS handshake failed", "err", err)
-		return nil
+		return nil, nil
 	}
 	c.raw.SetDeadline(time.Time{})
-	return conn
+	return conn, channel(conn.ConnectionState())
 }
 
-func (c *client) newLink(conn net.Conn, secure, greeted bool) *link {
-	l := &link{client: c, done: make(chan struct{})}
+func (c *client) newLink(conn net.Conn, channel *sasl.Channel, greeted bool) *link {
+	l := &link{client: c, channel: channel, done: make(chan struct{})}
 	l.Conn = wire.New(conn, wire.Options{
 		Idle:       c.srv.opt.IdleTimeout,
 		MaxMessage: c.srv.opt.MaxAppend,
-		StartTLS:   !secure && c.srv.opt.TLS != nil,
+		StartTLS:   channel == nil && c.srv.opt.TLS != nil,
 		Greeted:    greeted,
 		Buffers:    &c.srv.buffers,
 		Closed:     l.closed,

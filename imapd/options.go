@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"restante/internal/sasl"
 	"restante/spool"
 )
 
@@ -26,6 +27,11 @@ type Options struct {
 	Bodies    spool.Bodies
 	Intake    spool.Intake
 	Auth      Authenticator
+	// Verifiers are for SCRAM, Certificates for clients that show one, which
+	// are asked to, and Tokens for OAUTHBEARER and XOAUTH2. Each may be nil.
+	Verifiers    sasl.Verifiers
+	Certificates sasl.Certificates
+	Tokens       sasl.Tokens
 
 	// TLS has the certificates. Without it nobody can log in.
 	TLS *tls.Config

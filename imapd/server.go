@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver"
 
 	"restante/imapd/wire"
+	"restante/internal/sasl"
 )
 
 // Server serves IMAP on any number of listeners. New makes one; after Shutdown
@@ -23,6 +24,7 @@ type Server struct {
 	opt     Options
 	buffers wire.Buffers
 	gate    *gate
+	tls     *sasl.Handshaker // nil without Options.TLS
 	// plain and secure are the library's servers, for before and after TLS:
 	// it only knows by its own STARTTLS whether a connection is safe, and that
 	// is not used (see run).
@@ -48,6 +50,13 @@ func New(opt Options) *Server {
 		listeners: make(map[net.Listener]struct{}),
 	}
 	s.gate = newGate(s.opt)
+	if opt.TLS != nil {
+		config := opt.TLS.Clone()
+		if opt.Certificates != nil {
+			config.ClientAuth = tls.RequestClientCert
+		}
+		s.tls = sasl.NewHandshaker(config)
+	}
 	s.plain = newEngine(s.opt, false)
 	s.secure = newEngine(s.opt, true)
 	return s

@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-sasl"
-
 	"restante/imapd/view"
 	"restante/internal/mail"
+	"restante/internal/sasl"
 	"restante/spool"
 )
 
@@ -29,6 +27,7 @@ type session struct {
 
 	account  string
 	failures int
+	offered  []string // mechanisms that the client was told of
 	idling   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -78,15 +77,33 @@ func (s *session) Close() error {
 // ends the connection.
 func (s *session) Login(user, password string) error {
 	account, err := s.srv.opt.Auth.Authenticate(s.ctx, user, password, s.link.client.remote)
+	if err != nil {
+		return s.loginError(user, err)
+	}
+	return s.enter(user, account)
+}
+
+// loginError is the answer to a login that failed.
+func (s *session) loginError(user string, err error) error {
 	switch {
-	case errors.Is(err, mail.ErrBadCredentials):
-		s.log.Info("login failed", "user", user)
+	case errors.Is(err, sasl.ErrMalformed):
+		return bad("Malformed authentication message")
+	case errors.Is(err, sasl.ErrIdentity):
+		return no(imap.ResponseCodeAuthorizationFailed, "Logging in for somebody else is not supported")
+	case errors.Is(err, sasl.ErrDowngrade):
+		s.punish()
+		return no(imap.ResponseCodeCannot, "Use SCRAM-SHA-256-PLUS, or say that you cannot bind to the channel")
+	case errors.Is(err, mail.ErrBadCredentials), errors.Is(err, sasl.ErrChannel):
+		s.log.Info("login failed", "user", user, "reason", err)
 		s.punish()
 		return imapserver.ErrAuthFailed
-	case err != nil:
-		s.log.Error("login could not be checked", "user", user, "err", err)
-		return no(imap.ResponseCodeUnavailable, "Logins cannot be checked at the moment")
 	}
+	s.log.Error("login could not be checked", "user", user, "err", err)
+	return no(imap.ResponseCodeUnavailable, "Logins cannot be checked at the moment")
+}
+
+// enter begins the session of an account.
+func (s *session) enter(user, account string) error {
 	if !s.srv.gate.login(account) {
 		s.log.Warn("too many sessions of one account", "user", user)
 		return no(imap.ResponseCodeLimit, "Too many sessions of this account")
@@ -125,62 +142,6 @@ func (s *session) Unauthenticate() error {
 	s.account, s.log = "", s.link.client.log
 	s.link.SetAuthenticated(false)
 	return nil
-}
-
-// AuthenticateMechanisms is what AUTHENTICATE takes.
-func (s *session) AuthenticateMechanisms() []string { return []string{"PLAIN", "LOGIN"} }
-
-// Authenticate returns the server's side of a mechanism.
-func (s *session) Authenticate(mechanism string) (sasl.Server, error) {
-	switch mechanism {
-	case "PLAIN":
-		return saslPlain{s.Login}, nil
-	case "LOGIN":
-		return &saslLogin{login: s.Login}, nil
-	}
-	return nil, no(imap.ResponseCodeCannot, "Mechanism is not supported")
-}
-
-// saslPlain is PLAIN (RFC 4616).
-type saslPlain struct {
-	login func(user, password string) error
-}
-
-// Next takes the one response of the client.
-func (p saslPlain) Next(response []byte) ([]byte, bool, error) {
-	if response == nil {
-		return nil, false, nil
-	}
-	f := strings.Split(string(response), "\x00")
-	if len(f) != 3 || f[1] == "" {
-		return nil, false, bad("Malformed PLAIN response")
-	}
-	if f[0] != "" && f[0] != f[1] {
-		return nil, false, no(imap.ResponseCodeAuthorizationFailed, "Logging in for somebody else is not supported")
-	}
-	return nil, true, p.login(f[1], f[2])
-}
-
-// saslLogin is LOGIN, which never became an RFC and which Outlook speaks.
-type saslLogin struct {
-	login func(user, password string) error
-	asked bool
-	user  *string
-}
-
-// Next asks for the user and then for the password. The user may come with
-// the command.
-func (l *saslLogin) Next(response []byte) ([]byte, bool, error) {
-	switch {
-	case response == nil && !l.asked:
-		l.asked = true
-		return []byte("Username:"), false, nil
-	case l.user == nil:
-		user := string(response)
-		l.asked, l.user = true, &user
-		return []byte("Password:"), false, nil
-	}
-	return nil, true, l.login(*l.user, string(response))
 }
 
 // AppendLimit is the largest message of APPEND, in octets (RFC 7889).

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"restante/internal/mail"
+	"restante/internal/rewrite"
 	"restante/spool"
 )
 
@@ -90,6 +91,8 @@ type Route struct {
 	InsecureAuth bool
 	// Helo is the name we give in EHLO; "" is the runner's host name.
 	Helo string
+	// Rewrite is what the next hop wants of senders and From fields.
+	Rewrite rewrite.Outgoing
 	// MaxConnections bounds the deliveries in progress to one destination of
 	// the route; 0 is the runner's bound.
 	MaxConnections int

@@ -28,6 +28,8 @@ type Options struct {
 	Reports Reports
 	Routes  *Routes
 	Courier Courier
+	// Signers sign what a route's Rewrite has changed.
+	Signers []accept.Signer
 	// Schedule is for the back-off of tasks, by attempts, and destinations,
 	// by failures.
 	Schedule Schedule

@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"restante/internal/sasl"
 )
 
 const (
@@ -33,6 +35,8 @@ type conn struct {
 	stream net.Conn // Conn, or TLS over it
 	in     *input
 	tls    *tls.ConnectionState // nil without TLS
+	// channel is the same, as SASL sees it.
+	channel *sasl.Channel
 
 	out     []byte  // replies to be sent
 	lib     []byte  // what the library has written since its last Read
@@ -98,7 +102,11 @@ func (c *conn) start() bool {
 		return false
 	}
 	if c.srv.opt.ImplicitTLS {
-		return c.handshake()
+		if !c.handshake() {
+			return false
+		}
+		c.session.certified()
+		return true
 	}
 	return c.listenFirst()
 }

@@ -131,6 +131,7 @@ func (c *conn) startTLS(arg string) error {
 		return nil
 	}
 	c.session.forget()
+	c.session.certified()
 	c.silence()
 	c.pass("RSET")
 	return nil
@@ -144,13 +145,14 @@ func (c *conn) handshake() bool {
 	}
 	ctx, cancel := context.WithTimeout(c.srv.ctx, limit)
 	defer cancel()
-	tc := tls.Server(c.Conn, c.srv.opt.TLS)
+	ctx, channel := c.srv.tls.Watch(ctx)
+	tc := tls.Server(c.Conn, c.srv.tls.Config())
 	if err := tc.HandshakeContext(ctx); err != nil {
 		c.srv.log.Info("TLS handshake failed", "remote", c.remote(), "error", err)
 		return false
 	}
-	state := tc.ConnectionState()
-	c.stream, c.tls = tc, &state
+	c.channel = channel(tc.ConnectionState())
+	c.stream, c.tls = tc, &c.channel.State
 	c.in.Reset(tc)
 	return true
 }
@@ -160,20 +162,10 @@ func (c *conn) auth(arg string) error {
 	s := c.session
 	mechanism, initial, _ := strings.Cut(arg, " ")
 	initial = strings.Trim(initial, " ")
-	switch {
-	case c.srv.opt.Auth == nil, c.srv.opt.Role == LMTP:
-		return errNotHere
-	case s.helo == "":
-		return errNoHelo
-	case s.account != "":
-		return reply{503, code{5, 5, 1}, "Already authenticated"}
-	case s.tx.open:
-		return errNested
-	case c.tls == nil:
-		return reply{538, code{5, 7, 11}, "Encryption required: use STARTTLS first"}
-	case mechanism == "":
-		return reply{501, code{5, 5, 4}, "Which mechanism?"}
-	case !isBase64(initial):
+	if err := s.checkAuth(strings.ToUpper(mechanism)); err != nil {
+		return err
+	}
+	if !isBase64(initial) {
 		return errBase64
 	}
 	c.pass(strings.TrimSuffix("AUTH "+strings.ToUpper(mechanism)+" "+initial, " "))

@@ -37,8 +37,10 @@ import (
 //	S: text       the server must reply so; * stands for anything. In a reply of
 //	              several lines those that are not asked for are passed over
 //	SS: text      the last line of a whole reply must be so
+//	many N TEXT   the client sends N lines, with their number for #, and each is
+//	              answered with 250
 //	offers TEXT   one of the lines of that reply was so; offers-not
-//	tls           the client does a TLS handshake
+//	tls           the client does a TLS handshake; tls-as NAME, with a certificate
 //	eof           the server must close the connection
 //	second        the client makes another connection, and leaves the first
 //	reconnect     the client closes the connection and makes another
@@ -53,7 +55,7 @@ import (
 //	log text      the log must have a line with text; no-log
 //
 // In C lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
-// {N TEXT} is TEXT N times.
+// {N TEXT} is TEXT N times. What there is for SASL is told at saslPlayer.
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -88,6 +90,7 @@ type player struct {
 	in      *bufio.Reader
 	unsent  string
 	lines   []string // of the last reply that SS has read
+	sasl    saslPlayer
 }
 
 func (p *player) fatalf(format string, args ...any) {
@@ -127,8 +130,8 @@ func (p *player) flush() {
 	p.unsent = ""
 }
 
-func (p *player) handshake() {
-	c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true})
+func (p *player) handshake(certificates ...tls.Certificate) {
+	c := tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true, Certificates: certificates})
 	if err := c.Handshake(); err != nil {
 		p.fatalf("handshake: %v", err)
 	}
@@ -137,13 +140,13 @@ func (p *player) handshake() {
 
 func (p *player) play(line string) {
 	word, rest, _ := strings.Cut(line, " ")
-	if p.setting(word, rest) {
+	if p.setting(word, rest) || p.saslSetting(word, rest) {
 		return
 	}
 	p.connect()
 	switch word {
 	case "C:":
-		p.unsent += expand(rest) + "\r\n"
+		p.unsent += expand(p.saslExpand(rest)) + "\r\n"
 		return
 	case "R:":
 		s, err := strconv.Unquote(rest)
@@ -173,12 +176,18 @@ func (p *player) play(line string) {
 			p.fatalf("got  %q\nwant %q", got, rest)
 		}
 		p.lines = append(p.lines, strings.TrimSpace(got[4:]))
+	case "many":
+		p.many(rest)
 	case "offers", "offers-not":
 		if slices.ContainsFunc(p.lines, func(l string) bool { return like(rest, l) }) != (word == "offers") {
 			p.fatalf("%s %s: %q", word, rest, p.lines)
 		}
 	case "tls":
 		p.handshake()
+	case "tls-as":
+		p.handshake(clientCertificate(p.t, rest))
+	case "signed", "challenge":
+		p.saslCheck(word, rest)
 	case "eof":
 		if got, err := p.in.ReadString('\n'); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			p.fatalf("the connection is still open: %q, %v", got, err)
@@ -196,12 +205,40 @@ func (p *player) play(line string) {
 	}
 }
 
+// many sends a number of commands without waiting, and reads their replies.
+func (p *player) many(rest string) {
+	number, text, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		p.fatalf("%v", err)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for i := range n {
+			if _, err := fmt.Fprintf(p.conn, "%s\r\n", strings.ReplaceAll(text, "#", strconv.Itoa(i+1))); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	for i := range n {
+		if got := p.read("250"); !strings.HasPrefix(got, "250 ") {
+			p.fatalf("number %d: %q", i+1, got)
+		}
+	}
+	if err := <-sent; err != nil {
+		p.fatalf("sending: %v", err)
+	}
+}
+
 // read returns the next line of a reply, of which want is expected.
 func (p *player) read(want string) string {
 	got, err := p.in.ReadString('\n')
 	if err != nil {
 		p.fatalf("waiting for %q: got %q, %v", want, got, err)
 	}
+	p.sasl.last = got
 	return got
 }
 
@@ -389,7 +426,7 @@ func (h *house) describe() string {
 		if t.IsZero() {
 			return "never"
 		}
-		return t.Sub(from).String()
+		return t.Sub(from).Round(time.Millisecond).String()
 	}
 	env := info.Envelope
 	text := fmt.Sprintf("from=<%s> ret=%d envid=%q priority=%d requiretls=%t by=%s back=%t trace=%t hold=%s helo=%s addr=%s account=%s with=%s\n",

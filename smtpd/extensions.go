@@ -3,6 +3,7 @@ package smtpd
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"restante/internal/mail"
@@ -76,18 +77,10 @@ func (c *conn) capabilities() []string {
 	if c.srv.opt.TLS != nil && c.tls == nil && !s.local() {
 		caps = append(caps, "STARTTLS")
 	}
-	if mechanisms := c.mechanisms(); mechanisms != "" {
-		caps = append(caps, "AUTH "+mechanisms)
+	if mechanisms := s.offerAuth(); len(mechanisms) > 0 {
+		caps = append(caps, "AUTH "+strings.Join(mechanisms, " "))
 	}
 	return caps
-}
-
-// mechanisms are those of AUTH that can be used now; "" for none.
-func (c *conn) mechanisms() string {
-	if c.srv.opt.Auth == nil || c.tls == nil || c.srv.opt.Role == LMTP {
-		return ""
-	}
-	return "PLAIN LOGIN"
 }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
@@ -104,6 +97,9 @@ func (s *session) wishes(m mailCommand) (mail.Envelope, reply, error) {
 		// RFC 6710 section 4.4: the text begins with the priority it has.
 		env.Priority = 0
 		accepted = reply{250, code{2, 3, 6}, "0 is the priority; sender accepted"}
+	}
+	if m.priority == 0 && s.account != "" && s.srv.opt.Allowances != nil {
+		_, env.Priority = s.srv.opt.Allowances.Allowance(s.account)
 	}
 	if m.holdFor > 0 {
 		env.HoldUntil = now.Add(m.holdFor)

@@ -150,7 +150,13 @@ func (s *session) subject() (subject, Rates) {
 	l := s.srv.limits
 	switch {
 	case s.account != "":
-		return subject{account: s.srv.gate.name(s.account)}, l.AccountRates
+		rates := l.AccountRates
+		if s.srv.opt.Allowances != nil {
+			if own, _ := s.srv.opt.Allowances.Allowance(s.account); !own.Unlimited() {
+				rates.Messages = own
+			}
+		}
+		return subject{account: s.srv.gate.name(s.account)}, rates
 	case s.srv.opt.Role == LMTP || s.srv.trusts(s.addr):
 		return subject{network: s.srv.network(s.addr)}, l.TrustedRates
 	}

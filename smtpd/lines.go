@@ -27,11 +27,12 @@ const (
 )
 
 var (
-	errLongLine = reply{500, code{5, 5, 2}, "Line too long"}
-	errLongAuth = reply{500, code{5, 5, 6}, "Authentication exchange line is too long"}
-	errBareLine = reply{500, code{5, 5, 2}, "Lines must end in CR LF"}
-	errAhead    = reply{554, code{5, 5, 1}, "You must wait for the reply before you go on"}
-	errBase64   = reply{501, code{5, 5, 2}, "Not base64"}
+	errLongLine  = reply{500, code{5, 5, 2}, "Line too long"}
+	errLongAuth  = reply{500, code{5, 5, 6}, "Authentication exchange line is too long"}
+	errBareLine  = reply{500, code{5, 5, 2}, "Lines must end in CR LF"}
+	errAhead     = reply{554, code{5, 5, 1}, "You must wait for the reply before you go on"}
+	errCancelled = reply{501, code{5, 7, 0}, "Authentication cancelled"}
+	errBase64    = reply{501, code{5, 5, 2}, "Not base64"}
 )
 
 // next reads a line and either has the library read it, by setting feed, or
@@ -98,7 +99,9 @@ func (c *conn) nextAuthLine() {
 	switch {
 	case err != nil:
 		c.say(translate(err))
-	case line == "*" || isBase64(line):
+	case line == "*":
+		c.say(errCancelled)
+	case isBase64(line):
 		c.feed = []byte(line + "\r\n")
 		return
 	default:
@@ -142,7 +145,6 @@ func (c *conn) readCommand() (command, error) {
 // the connection ends: for somebody in between, who knows only CR LF, it and
 // what follows it are one line, and nothing of that may be run.
 func (c *conn) readLine(max int) (string, error) {
-	c.in.shrink()
 	if err := c.awaitLine(); err != nil {
 		c.readFailed(err)
 		return "", errGone
@@ -181,6 +183,7 @@ func (c *conn) awaitLine() error {
 		return c.arm(limit, idle)
 	}
 	c.flush()
+	c.in.shrink()
 	if c.in.Buffered() == 0 && !c.ended {
 		if err := c.arm(limit, idle); err != nil {
 			return err

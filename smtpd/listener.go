@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"time"
@@ -42,7 +43,12 @@ func (s *Server) admit(nc net.Conn) (*conn, reply) {
 	if s.phase != running {
 		return nil, errShuttingDown
 	}
-	if err := s.gate.enter(key, s.limits); err != nil {
+	limits := s.limits
+	if within(addr, s.opt.Extensions.Proxy) {
+		// It is counted as its client's as soon as that is known.
+		limits.MaxPerAddress = math.MaxInt
+	}
+	if err := s.gate.enter(key, limits); err != nil {
 		return nil, translate(err)
 	}
 	c := newConn(s, nc, addr)

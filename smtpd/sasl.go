@@ -1,89 +1,134 @@
 package smtpd
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"strings"
 
-	"github.com/emersion/go-sasl"
+	gosasl "github.com/emersion/go-sasl"
 
 	"restante/internal/mail"
+	"restante/internal/sasl"
 )
 
 var (
 	errCredentials  = reply{535, code{5, 7, 8}, "Authentication failed"}
 	errAuthResponse = reply{501, code{5, 5, 2}, "Malformed authentication response"}
+	errTooWeak      = reply{534, code{5, 7, 9}, "Use SCRAM-SHA-256-PLUS, or say that you cannot bind to the channel"}
+	errMechanism    = reply{504, code{5, 5, 4}, "Mechanism not supported"}
+	errAuthFault    = reply{454, code{4, 7, 0}, "Cannot authenticate at the moment, try again later"}
 )
 
-// authenticate checks a password and notes the account. Its errors are
-// replies. What failures cost is in logins.go.
-func (s *session) authenticate(user, password string) error {
+// sources are what the mechanisms ask.
+func (s *Server) sources() sasl.Sources {
+	o := s.opt
+	if o.Auth == nil || o.Role == LMTP {
+		return sasl.Sources{}
+	}
+	return sasl.Sources{
+		Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens,
+		ClearScram: o.ClearScram,
+	}
+}
+
+// offerAuth notes the mechanisms that the client may use from now on, and
+// returns them.
+func (s *session) offerAuth() []string {
+	s.offered = s.srv.sources().Offer(s.conn.channel)
+	return s.offered
+}
+
+// Auth begins a SASL exchange.
+func (s *session) Auth(mechanism string) (gosasl.Server, error) {
+	x, err := s.srv.sources().Start(mechanism, sasl.Peer{
+		Addr: s.addr, Channel: s.conn.channel, Offered: s.offered, Named: s.mayLogIn,
+	})
+	if err != nil {
+		return nil, errMechanism.library()
+	}
+	return exchange{s, x}, nil
+}
+
+// exchange is an exchange as the library sees it. What failures cost is in
+// logins.go.
+type exchange struct {
+	s *session
+	x *sasl.Exchange
+}
+
+// Next passes on a response of the client. Its errors are replies.
+func (e exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	s := e.s
 	ctx, cancel := context.WithTimeout(s.srv.ctx, s.srv.limits.CommandTimeout)
 	defer cancel()
-	if err := s.mayLogIn(user); err != nil {
-		return translate(err).library()
+	challenge, done, err = e.x.Next(ctx, response)
+	if err != nil {
+		return nil, false, s.authError(e.x.User, err).library()
 	}
-	account, err := s.srv.opt.Auth.Authenticate(ctx, user, password, s.addr)
-	switch {
-	case err == nil && account != "":
-		s.account = account
-		s.loggedIn(user)
+	if done {
+		s.account, s.implied = e.x.Account, false
+		s.loggedIn(e.x.User)
 		s.conn.say(reply{235, code{2, 7, 0}, "Authentication succeeded"})
-		return nil
-	case !errors.Is(err, mail.ErrBadCredentials):
-		s.srv.log.Error("fault", "while", "authenticating", "remote", s.conn.remote(), "error", err)
-		return reply{454, code{4, 7, 0}, "Cannot authenticate at the moment, try again later"}.library()
 	}
-	return translate(s.failedLogin(user)).library()
+	return challenge, done, nil
 }
 
-// plainServer is PLAIN (RFC 4616).
-type plainServer struct {
-	authenticate func(user, password string) error
-}
-
-var _ sasl.Server = (*plainServer)(nil)
-
-// Next takes the one response; nil asks for it. An authorization identity
-// other than the authentication identity is nobody's right.
-func (p *plainServer) Next(response []byte) (challenge []byte, done bool, err error) {
-	if response == nil {
-		return nil, false, nil
-	}
-	parts := bytes.Split(response, []byte{0})
-	if len(parts) != 3 || len(parts[1]) == 0 {
-		return nil, false, errAuthResponse.library()
-	}
-	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
-		return nil, false, errCredentials.library()
-	}
-	err = p.authenticate(string(parts[1]), string(parts[2]))
-	return nil, err == nil, err
-}
-
-// loginServer is LOGIN, which was never standardised but is all that some
-// devices speak: the user name and the password, each asked for. The name may
-// come as initial response.
-type loginServer struct {
-	authenticate func(user, password string) error
-	user         []byte
-	named        bool
-}
-
-var _ sasl.Server = (*loginServer)(nil)
-
-// Next takes the name, then the password.
-func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
+// authError is the reply to an exchange that failed. The log tells more of the
+// reason than the client hears.
+func (s *session) authError(user string, err error) reply {
+	var r reply
 	switch {
-	case response == nil:
-		return []byte("Username:"), false, nil
-	case !l.named:
-		if len(response) == 0 {
-			return nil, false, errAuthResponse.library()
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, sasl.ErrMalformed):
+		return errAuthResponse
+	case errors.Is(err, sasl.ErrDowngrade):
+		if r = translate(s.failedLogin(user)); r.code == errCredentials.code {
+			r = errTooWeak
 		}
-		l.user, l.named = bytes.Clone(response), true
-		return []byte("Password:"), false, nil
+		return r
+	case errors.Is(err, mail.ErrBadCredentials), errors.Is(err, sasl.ErrChannel), errors.Is(err, sasl.ErrIdentity):
+		s.srv.log.Debug("login refused", "remote", s.conn.remote(), "account", user, "error", err)
+		return translate(s.failedLogin(user))
 	}
-	err = l.authenticate(string(l.user), string(response))
-	return nil, err == nil, err
+	s.srv.log.Error("fault", "while", "authenticating", "remote", s.conn.remote(), "error", err)
+	return errAuthFault
+}
+
+// certified makes the client the one whose certificate it has shown, where that
+// is enough.
+func (s *session) certified() {
+	if s.conn.channel == nil {
+		return
+	}
+	id, err := s.srv.sources().Certified(s.conn.channel)
+	if err == nil && id.Implicit {
+		s.account, s.implied = id.Account, true
+		s.srv.log.Info("logged in by certificate", "remote", s.conn.remote(), "account", id.Account)
+	}
+}
+
+// checkAuth tells why there can be no AUTH now.
+func (s *session) checkAuth(mechanism string) error {
+	switch {
+	case s.srv.opt.Auth == nil, s.srv.opt.Role == LMTP:
+		return errNotHere
+	case s.helo == "":
+		return errNoHelo
+	case s.account != "" && !s.implied:
+		return reply{503, code{5, 5, 1}, "Already authenticated"}
+	case s.tx.open:
+		return errNested
+	}
+	if !s.esmtp {
+		s.offerAuth() // after HELO nothing was announced
+	}
+	switch {
+	case s.conn.tls == nil && len(s.offered) == 0,
+		s.conn.tls == nil && !strings.HasPrefix(mechanism, sasl.Scram):
+		return reply{538, code{5, 7, 11}, "Encryption required: use STARTTLS first"}
+	case mechanism == "":
+		return reply{501, code{5, 5, 4}, "Which mechanism?"}
+	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"restante/internal/accept"
 	"restante/internal/mail"
+	"restante/internal/sasl"
 )
 
 // Role is what a listener is for.
@@ -48,6 +49,14 @@ type Senders interface {
 	MaySendAs(account string, from mail.Address) bool
 }
 
+// Allowances knows what single accounts may send.
+type Allowances interface {
+	// Allowance returns the rate of messages of an account, instead of
+	// Limits.AccountRates if it is not zero, and the priority of those that
+	// ask for none.
+	Allowance(account string) (messages Rate, priority int)
+}
+
 // Options is what a Server works with. Hostname and Accept are required.
 type Options struct {
 	Role Role
@@ -77,8 +86,17 @@ type Options struct {
 	Accept *accept.Acceptor
 	// Auth and Senders know the accounts. Without Auth there is no AUTH;
 	// without Senders no account may send as anybody.
-	Auth       Authenticator
-	Senders    Senders
+	Auth    Authenticator
+	Senders Senders
+	// Verifiers are for SCRAM, Certificates for clients that show one, which
+	// are asked to, and Tokens for OAUTHBEARER and XOAUTH2. Each may be nil,
+	// and is of no use without Auth. ClearScram offers SCRAM without TLS too.
+	Verifiers    sasl.Verifiers
+	Certificates sasl.Certificates
+	Tokens       sasl.Tokens
+	ClearScram   bool
+	// Allowances are those of accounts that have their own; nil is none.
+	Allowances Allowances
 	Limits     Limits
 	Extensions Extensions
 	// Gate is what counts the clients, for all Servers that share it; nil is
@@ -187,6 +205,7 @@ type Server struct {
 	policy policy
 	gate   *Gate
 	lib    *smtp.Server
+	tls    *sasl.Handshaker // nil without Options.TLS
 	// buffers are those of connections that need large ones.
 	buffers sync.Pool
 
@@ -234,7 +253,14 @@ func New(opt Options) *Server {
 	if s.gate == nil {
 		s.gate = NewGate()
 	}
-	s.policy = policy{role: opt.Role, trusted: opt.Trusted, accept: opt.Accept, senders: opt.Senders, xclient: opt.Extensions.XClient}
+	s.policy = newPolicy(opt)
+	if opt.TLS != nil {
+		config := opt.TLS.Clone()
+		if opt.Certificates != nil && opt.Auth != nil {
+			config.ClientAuth = tls.RequestClientCert
+		}
+		s.tls = sasl.NewHandshaker(config)
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lib = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return c.Conn().(*conn).session, nil

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"restante/internal/accept"
@@ -36,6 +35,10 @@ type session struct {
 	helo    string
 	esmtp   bool
 	account string
+	// implied: the account is that of a certificate, without AUTH.
+	implied bool
+	// offered are the mechanisms of AUTH that the client was told of.
+	offered []string
 	// authFailures counts over the whole connection.
 	authFailures int
 
@@ -67,6 +70,7 @@ func (s *session) client() client {
 // forget drops all that a client said before STARTTLS.
 func (s *session) forget() {
 	s.helo, s.esmtp, s.account = "", false, ""
+	s.implied, s.offered = false, nil
 	s.Reset()
 }
 
@@ -111,17 +115,6 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 
 // AuthMechanisms is not asked: conn answers EHLO.
 func (s *session) AuthMechanisms() []string { return nil }
-
-// Auth begins a SASL exchange.
-func (s *session) Auth(mechanism string) (sasl.Server, error) {
-	switch mechanism {
-	case "PLAIN":
-		return &plainServer{authenticate: s.authenticate}, nil
-	case "LOGIN":
-		return &loginServer{authenticate: s.authenticate}, nil
-	}
-	return nil, reply{504, code{5, 5, 4}, "Mechanism not supported"}.library()
-}
 
 // Data takes the message that the library believes to be empty. What it
 // returns is the reply.

@@ -38,6 +38,10 @@ func (s *session) trace(id mail.ID) string {
 func (s *session) protocol() string {
 	p := "SMTP"
 	switch {
+	case s.srv.opt.Role == LMTP && s.tx.utf8:
+		p = "UTF8LMTP"
+	case s.srv.opt.Role == LMTP:
+		p = "LMTP"
 	case s.tx.utf8:
 		p = "UTF8SMTP"
 	case s.esmtp, s.conn.tls != nil, s.account != "":

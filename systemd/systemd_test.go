@@ -77,7 +77,9 @@ func TestSecurity(t *testing.T) {
 func TestSockets(t *testing.T) {
 	ports := map[config.Role]string{
 		config.RoleSMTP: "25", config.RoleSubmission: "587", config.RoleSubmissions: "465", config.RoleIMAP: "143", config.RoleIMAPS: "993",
+		config.RoleLMTP: "/run/restante-lmtp.sock",
 	}
+	challenges := map[string]string{"acme-http": "80", "acme-tls": "443"}
 	service := read(t, "restante.service")
 	listed := strings.Fields(setting(t, service, "Sockets"))
 	for _, role := range config.Roles() {
@@ -89,12 +91,19 @@ func TestSockets(t *testing.T) {
 		if got := setting(t, text, "ListenStream"); got != ports[role] {
 			t.Errorf("%s: ListenStream=%s, want %s", name, got, ports[role])
 		}
-		if !slices.Contains(listed, name) {
-			t.Errorf("%s is not in Sockets= of the service", name)
+		// LMTP is for those who have another server in front.
+		if slices.Contains(listed, name) != (role != config.RoleLMTP) {
+			t.Errorf("%s: in Sockets= of the service is %s", name, listed)
 		}
 	}
-	if n := len(units(t)) - 1; n != len(listed) || n != len(ports) {
+	if n := len(units(t)) - 1 - len(challenges); n != len(listed)+1 || n != len(ports) {
 		t.Errorf("%d socket units, %d listed, %d roles", n, len(listed), len(ports))
+	}
+	for name, port := range challenges {
+		text := read(t, "restante-"+name+".socket")
+		if fd, at := setting(t, text, "FileDescriptorName"), setting(t, text, "ListenStream"); fd != name || at != port {
+			t.Errorf("%s: FileDescriptorName=%s ListenStream=%s", name, fd, at)
+		}
 	}
 }
 
@@ -115,11 +124,51 @@ func TestConfiguration(t *testing.T) {
 	if got := c.ControlPath(state); filepath.Dir(got) != "/run/"+setting(t, service, "RuntimeDirectory") {
 		t.Errorf("control_socket is %s, which the service may not make", got)
 	}
+	if got := c.MaildropPath(state); setting(t, service, "ReadWritePaths") != "-"+got || !strings.Contains(read(t, "restante.tmpfiles"), "\nd "+got+"/new 3733 restante restante -\n") {
+		t.Errorf("maildrop is %s, which is not made, or may not be written to", got)
+	}
 	if !c.DefaultListeners() {
 		t.Error("listeners are configured beside the sockets")
 	}
 	if user := setting(t, service, "User"); !strings.Contains(read(t, "restante.sysusers"), "\nu "+user+" ") {
 		t.Errorf("the user %s is not in restante.sysusers", user)
+	}
+}
+
+// TestMaildrop has systemd-tmpfiles make the maildrop in a folder.
+func TestMaildrop(t *testing.T) {
+	tool, err := exec.LookPath("systemd-tmpfiles")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("systemd-tmpfiles is not installed, or we are not root")
+	}
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, line := range map[string]string{"passwd": "restante:x:61001:61001::/:/bin/false\n", "group": "restante:x:61001:\n"} {
+		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(line), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules, err := filepath.Abs("restante.tmpfiles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, "--create", "--root="+root, rules).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, want := range map[string]os.FileMode{
+		"":    os.ModeDir | 0o755,
+		"new": os.ModeDir | os.ModeSticky | os.ModeSetgid | 0o733,
+		"bad": os.ModeDir | 0o700,
+	} {
+		info, err := os.Stat(filepath.Join(root, "var/spool/restante", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%q: %v, want %v", name, info.Mode(), want)
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ import (
 
 // Where the service of systemd/ keeps its state, and answers.
 const (
-	systemState   = "/var/lib/restante"
-	serviceSocket = "/run/restante/control.sock"
+	systemState     = "/var/lib/restante"
+	serviceSocket   = "/run/restante/control.sock"
+	serviceMaildrop = "/var/spool/restante"
 )
 
 // call is one command being executed.
@@ -78,13 +79,16 @@ func (c *call) load() (*config.Config, error) {
 type place struct {
 	cfg           *config.Config
 	state, socket string
+	maildrop      string
+	// guessed: the configuration may not be read.
+	guessed bool
 }
 
 // place finds the daemon. The configuration is only needed for the names of
 // directories, so that one that was not asked for and cannot be read, or is
 // wrong in other things, is no hindrance.
 func (c *call) place() (place, error) {
-	cfg := config.Default()
+	cfg, guessed := config.Default(), false
 	if path := c.configPath(); path != "" {
 		loaded, err := config.Load(path)
 		switch {
@@ -96,13 +100,15 @@ func (c *call) place() (place, error) {
 			// Whoever may not read the service's configuration may still
 			// hand it mail.
 			cfg.ControlSocket = existing(serviceSocket)
+			cfg.Maildrop = existing(serviceMaildrop)
+			guessed = true
 		}
 	}
 	state := c.state
 	if state == "" {
 		var err error
 		if state, err = cfg.StatePath(); err != nil {
-			return place{}, err
+			state = systemState // nobody without a home has a daemon of their own
 		}
 		if cfg.StateDirectory == "" && os.Getenv("STATE_DIRECTORY") == "" {
 			state = liveliest(state, systemState)
@@ -112,7 +118,7 @@ func (c *call) place() (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	return place{cfg: cfg, state: state, socket: cfg.ControlPath(state)}, nil
+	return place{cfg: cfg, state: state, socket: cfg.ControlPath(state), maildrop: cfg.MaildropPath(state), guessed: guessed}, nil
 }
 
 // existing returns path if something is there, else "".

@@ -28,6 +28,7 @@ func commands() []*command {
 	return []*command{
 		serveCommand(),
 		checkCommand(),
+		explainCommand(),
 		userAddCommand(),
 		userPasswdCommand(),
 		userListCommand(),
@@ -41,6 +42,9 @@ func commands() []*command {
 		spoolCheckCommand(),
 		spoolBackupCommand(),
 		spoolRestoreCommand(),
+		dkimKeygenCommand(),
+		dkimRecordCommand(),
+		dkimCheckCommand(),
 		statusCommand(),
 		{
 			name: "sendmail", args: "[-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT...]",

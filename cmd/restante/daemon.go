@@ -14,6 +14,7 @@ import (
 	"restante/internal/config"
 	"restante/internal/control"
 	"restante/internal/directory"
+	"restante/internal/dkim"
 	"restante/relay"
 	"restante/smtpd"
 	"restante/spool/badger"
@@ -33,13 +34,17 @@ type daemon struct {
 	unlock    func()
 	entrances []*entrance
 	socket    *entrance // the control socket's
-	spool     *badger.Engine
-	certs     *certs.Store
-	accounts  *directory.Directory
-	routes    *relay.Routes
-	gate      *smtpd.Gate   // counts the clients of all SMTP listeners
-	first     *firstAccount // made at this start, nil if none was
-	started   time.Time
+	// challenges are sockets passed for the challenges of an ACME authority.
+	challenges []*entrance
+	maildrop   string // its directory
+	spool      *badger.Engine
+	certs      *certs.Store
+	accounts   *directory.Directory
+	routes     *relay.Routes
+	signer     *dkim.Signer
+	gate       *smtpd.Gate   // counts the clients of all SMTP listeners
+	first      *firstAccount // made at this start, nil if none was
+	started    time.Time
 
 	// ctx is that of all rooms; it ends only after they have been asked to stop.
 	ctx    context.Context
@@ -85,7 +90,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	// Sockets first: a port that is taken must not cost the first account.
-	if d.entrances, err = openEntrances(d.cfg); err != nil {
+	if d.entrances, d.challenges, err = openEntrances(d.cfg); err != nil {
 		return err
 	}
 	l, err := control.Listen(d.cfg.ControlPath(d.state))
@@ -93,7 +98,11 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.socket = newEntrance("control", l)
-	if d.certs, err = certs.Open(d.certOptions(d.cfg)); err != nil {
+	certificate, err := d.certOptions(d.cfg)
+	if err != nil {
+		return err
+	}
+	if d.certs, err = certs.Open(certificate); err != nil {
 		return err
 	}
 	opt, err := directoryOptions(d.cfg, d.state, d.log)
@@ -106,6 +115,11 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.routes, err = relay.NewRoutes(relayRoutes(d.cfg)); err != nil {
 		return err
 	}
+	keys, err := dkimKeys(d.cfg, d.state)
+	if err != nil {
+		return err
+	}
+	d.signer = dkim.NewSigner(dkim.SignerOptions{Keys: keys})
 	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log, MinFree: int64(d.cfg.Spool.MinFree)}); err != nil {
 		return err
 	}
@@ -127,17 +141,11 @@ func (d *daemon) open(ctx context.Context) (err error) {
 
 // sockets are all entrances, as far as they are open.
 func (d *daemon) sockets() []*entrance {
-	if d.socket == nil {
-		return d.entrances
+	all := slices.Concat(d.entrances, d.challenges)
+	if d.socket != nil {
+		all = append(all, d.socket)
 	}
-	return append(slices.Clone(d.entrances), d.socket)
-}
-
-func (d *daemon) certOptions(cfg *config.Config) certs.Options {
-	return certs.Options{
-		Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key,
-		Directory: d.state, Hostname: cfg.ServerName(), Logger: d.log,
-	}
+	return all
 }
 
 // enter starts a room, in the place of the one of that name that is running.
@@ -192,7 +200,15 @@ func (d *daemon) reload() error {
 	if _, err := relay.NewRoutes(routes); err != nil {
 		return err
 	}
-	if err := d.certs.Reload(d.certOptions(cfg)); err != nil {
+	keys, err := dkimKeys(cfg, d.state)
+	if err != nil {
+		return err
+	}
+	certificate, err := d.certOptions(cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.certs.Reload(certificate); err != nil {
 		return err
 	}
 	if err := d.accounts.Reload(accounts); err != nil {
@@ -201,9 +217,10 @@ func (d *daemon) reload() error {
 	if err := d.routes.Replace(routes); err != nil {
 		return err
 	}
+	d.signer.Replace(keys)
 	d.logs.setLevel(cfg.Log)
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
-		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Log.Format != d.cfg.Log.Format ||
+		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||
 		cfg.Spool != d.cfg.Spool {
 		d.log.Warn("listeners, directories, [spool] and the log's format change only with a restart")
 	}

@@ -196,6 +196,9 @@ func directoryOptions(cfg *config.Config, state string, logger *slog.Logger) (di
 	for from, to := range cfg.Aliases {
 		opt.Aliases[from] = to
 	}
+	for _, g := range cfg.Groups {
+		opt.Groups = append(opt.Groups, directory.Group{Name: g.Name, Members: g.Members, Owner: g.Owner, Closed: g.Closed})
+	}
 	for _, a := range cfg.Accounts {
 		hash, password, err := a.Secret()
 		if errors.Is(err, fs.ErrPermission) {
@@ -204,7 +207,7 @@ func directoryOptions(cfg *config.Config, state string, logger *slog.Logger) (di
 		if err != nil {
 			return opt, fmt.Errorf("account %s: %w", a.Name, err)
 		}
-		opt.Static = append(opt.Static, directory.Static{Name: a.Name, Hash: hash, Password: password, Addresses: a.Addresses})
+		opt.Static = append(opt.Static, directory.Static{Name: a.Name, Hash: hash, Password: password, SCRAM: a.ScramHash, Addresses: a.Addresses})
 	}
-	return opt, nil
+	return opt, loginOptions(cfg, &opt)
 }

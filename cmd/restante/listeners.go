@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -116,23 +118,30 @@ func (d *door) Addr() net.Addr { return d.l.Addr() }
 
 // openEntrances opens all sockets, or none. Those that the service manager
 // passes replace the default ones, and come before those of the file.
-func openEntrances(cfg *config.Config) (all []*entrance, err error) {
+// challenges are those for an ACME authority.
+func openEntrances(cfg *config.Config) (all, challenges []*entrance, err error) {
 	defer func() {
 		if err != nil {
-			for _, e := range all {
+			for _, e := range slices.Concat(all, challenges) {
 				e.close()
 			}
-			all = nil
+			all, challenges = nil, nil
 		}
 	}()
 	passed, err := activation.ListenersWithNames()
 	if err != nil {
-		return nil, fmt.Errorf("sockets of the service manager: %w", err)
+		return nil, nil, fmt.Errorf("sockets of the service manager: %w", err)
 	}
 	// The map has no order; the roles' order is as good as any.
 	for _, role := range config.Roles() {
 		for _, l := range passed[string(role)] {
 			all = append(all, newEntrance(role, l))
+		}
+		delete(passed, string(role))
+	}
+	for _, role := range []config.Role{challengeHTTP, challengeTLS} {
+		for _, l := range passed[string(role)] {
+			challenges = append(challenges, newEntrance(role, l))
 		}
 		delete(passed, string(role))
 	}
@@ -143,22 +152,50 @@ func openEntrances(cfg *config.Config) (all []*entrance, err error) {
 		err = fmt.Errorf("a socket of the service manager is named %q: FileDescriptorName= must be one of %v", name, config.Roles())
 	}
 	if err != nil || len(all) > 0 && cfg.DefaultListeners() {
-		return all, err
+		return all, challenges, err
 	}
 	for _, l := range cfg.Listeners {
 		for _, addr := range l.Addresses {
 			e, err := openEntrance(l.Role, addr)
 			if err != nil {
-				return all, err
+				return all, challenges, err
 			}
 			all = append(all, e)
 		}
 	}
-	return all, nil
+	return all, challenges, nil
+}
+
+// listen opens a TCP address, or with "unix:" in front a socket that every
+// local user may connect to: the directory decides who can reach it. A socket
+// that nobody answers at was left behind, and is replaced.
+func listen(addr string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(addr, config.UnixPrefix)
+	if !unix {
+		return net.Listen("tcp", addr)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return nil, syscall.EADDRINUSE
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 func openEntrance(role config.Role, addr string) (*entrance, error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := listen(addr)
 	if err == nil {
 		return newEntrance(role, l), nil
 	}

@@ -23,8 +23,8 @@ import (
 
 func main() {
 	std := streams{os.Stdin, os.Stdout, os.Stderr}
-	if name := filepath.Base(os.Args[0]); name == "sendmail" {
-		os.Exit(sendmail(context.Background(), std, os.Args[1:]))
+	if mode, ok := classicName(filepath.Base(os.Args[0])); ok {
+		os.Exit(classic(context.Background(), std, mode, os.Args[1:]))
 	}
 	os.Exit(run(context.Background(), std, os.Args[1:]))
 }

@@ -18,11 +18,20 @@ import (
 // plan returns the rooms of a configuration. Each says what of it it is made
 // from, by which a reload knows whether to replace it.
 func (d *daemon) plan(cfg *config.Config) ([]room, error) {
+	sender, err := newRewriting(cfg, func() ([]byte, error) { return srsSecret(d.state) })
+	if err != nil {
+		return nil, err
+	}
+	screens, err := authentication(cfg, d)
+	if err != nil {
+		return nil, err
+	}
 	acceptor := accept.New(accept.Options{
+		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
-		Screens: d.milters(cfg),
+		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
 	})
 	runner, err := d.relayRoom(cfg, acceptor)
 	if err != nil {
@@ -37,7 +46,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
 		}
 	}
-	return append(rooms, d.controlRoom(cfg, acceptor)), nil
+	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom())), nil
 }
 
 func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
@@ -46,6 +55,11 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		smtp     config.SMTP
 		queue    config.Queue // what is promised to accepted mail
 		milters  []config.Milter
+		// Who authenticates mail, and by which name servers.
+		authservID     string
+		authentication config.Authentication
+		dns            config.DNS
+		certificates   bool
 	}
 	l := cfg.SMTP
 	opt := smtpd.Options{
@@ -54,7 +68,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		TLS:         d.certs.Config(),
 		ImplicitTLS: e.role == config.RoleSubmissions,
 		Accept:      acceptor,
-		Auth:        d.accounts,
+		HideClients: l.HideClients,
 		Senders:     d.accounts,
 		Logger:      d.log,
 		Limits: smtpd.Limits{
@@ -67,12 +81,22 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		Gate: d.gate,
 	}
 	wireLimits(&opt.Limits, l)
+	d.smtpLogins(&opt, cfg)
+	opt.Extensions = smtpd.Extensions{
+		XClient: l.XClientPrefixes(), Proxy: l.ProxyPrefixes(),
+		MaxHold: l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
+	}
+	if e.role == config.RoleLMTP {
+		opt.Role, opt.Trusted, opt.Auth = smtpd.LMTP, l.Prefixes(), nil
+	}
 	if e.role == config.RoleSMTP {
 		opt.Role, opt.Trusted = smtpd.Relay, l.Prefixes()
 		opt.Normalize = l.NormalizePrefixes()
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
-	return serverRoom(name, e, made{cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters}, func() server { return smtpd.New(opt) })
+	return serverRoom(name, e, made{
+		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(),
+	}, func() server { return smtpd.New(opt) })
 }
 
 // wireLimits fills in how often and how slowly clients may send.
@@ -94,33 +118,37 @@ func wireLimits(to *smtpd.Limits, l config.SMTP) {
 func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
-		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool, Auth: d.accounts,
+		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
 		TLS: d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
-	return serverRoom(name, e, cfg.IMAP, func() server { return imapd.New(opt) })
+	d.imapLogins(&opt, cfg)
+	made := []any{cfg.IMAP, cfg.ClientCerts()}
+	return serverRoom(name, e, made, func() server { return imapd.New(opt) })
 }
 
 func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room {
-	type made struct {
-		hostname, origin string
-		smtp             config.SMTP
-		queue            config.Queue
-	}
-	origin := cfg.ServerName()
-	if len(cfg.Domains) > 0 {
-		origin = cfg.Domains[0].Name
-	}
-	opt := control.Options{
+	opt := d.controlOptions(cfg, acceptor)
+	return serverRoom("control", d.socket, controlMade(cfg), func() server { return control.New(opt) })
+}
+
+// controlMade is what of the configuration the way of handed-over mail is made
+// from.
+func controlMade(cfg *config.Config) any {
+	return []any{cfg.ServerName(), origin(cfg), cfg.SMTP, cfg.Queue}
+}
+
+func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) control.Options {
+	return control.Options{
 		Queue: d.spool, Bodies: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup,
-		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin,
+		Explain: (&explainer{cfg: cfg, accounts: d.accounts, routes: d.routes, acceptor: acceptor}).explain,
+		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
 		Stats: d.spool.Stats, Logger: d.log,
 	}
-	return serverRoom("control", d.socket, made{cfg.ServerName(), origin, cfg.SMTP, cfg.Queue}, func() server { return control.New(opt) })
 }
 
 // relayRoom is the queue runner with its courier.
@@ -135,15 +163,11 @@ func (d *daemon) relayRoom(cfg *config.Config, acceptor *accept.Acceptor) (room,
 		return room{}, err
 	}
 	q := cfg.Queue
-	jitter := q.RetryJitter
-	if jitter == 0 {
-		jitter = -1 // none; to the relay 0 means its default
-	}
 	start := func() (run, stop func(context.Context) error) {
 		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: dns, Logger: d.log})
 		runner := relay.New(relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
-			Schedule:    relay.Schedule{Min: q.RetryMin.Std(), Max: q.RetryMax.Std(), Factor: q.RetryFactor, Jitter: jitter},
+			Schedule:    retrySchedule(cfg),
 			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
 		})
@@ -183,6 +207,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		route := relay.Route{
 			Name: r.Name, Domains: r.Domains, TLS: modes[r.TLS], Verify: r.Verify,
 			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
+			Rewrite: outgoing(r),
 		}
 		if r.Username != "" {
 			route.Password = r.Secret

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"restante": main, "sendmail": main})
+	testscript.Main(m, map[string]func(){"restante": main, "sendmail": main, "mailq": main, "newaliases": main})
 }
 
 func TestScripts(t *testing.T) {
@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 			"exits": exits,
 			"up":    up,
 			"send":  send,
+			"empty": empty,
 		},
 	})
 }
@@ -86,4 +87,21 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := waitUp(ts.MkAbs(args[1]), func(err error) { ts.Fatalf("the daemon does not answer: %v", err) })
 	ts.Check(syscall.Kill(s.PID, signals[args[0]]))
+}
+
+// empty DIR waits until there is nothing in a directory.
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		entries, err := os.ReadDir(ts.MkAbs(args[0]))
+		ts.Check(err)
+		if len(entries) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s still holds %d files", args[0], len(entries))
+		}
+	}
 }

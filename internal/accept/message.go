@@ -28,8 +28,9 @@ type Message struct {
 	front []byte
 	block *header.Block
 
-	parser *structure.Parser // nil if nobody will look at the structure
-	seen   *screen.Message   // what screens and signers are shown
+	parser *structure.Parser  // nil if nobody will look at the structure
+	found  *structure.Message // by the parser, when it has ended
+	seen   *screen.Message    // what screens and signers are shown
 	judges []judge
 	jobs   []SignJob
 }
@@ -89,9 +90,11 @@ func (m *Message) Envelope() *mail.Envelope { return &m.msg.Envelope }
 // body, and only once. An error refuses the message for now.
 func (m *Message) SetHeader(ctx context.Context, b *header.Block) error {
 	m.block, m.front = b, nil
-	m.seen = &screen.Message{
-		ID: m.staged.ID(), Envelope: m.sub.Envelope, Recipients: m.sub.Recipients,
-		Trusted: m.sub.Trusted, TLS: m.sub.TLS, Header: b.Edit().Fields(),
+	if len(m.a.opt.Screens)+len(m.a.opt.Signers) > 0 {
+		m.seen = &screen.Message{
+			ID: m.staged.ID(), Envelope: m.sub.Envelope, Recipients: m.sub.Recipients,
+			Trusted: m.sub.Trusted, TLS: m.sub.TLS, Header: b.Edit().Fields(),
+		}
 	}
 	if m.sub.Screened {
 		if err := m.screen(ctx); err != nil {
@@ -104,7 +107,7 @@ func (m *Message) SetHeader(ctx context.Context, b *header.Block) error {
 
 // begin has those ready who look at the body on its way into the spool.
 func (m *Message) begin() {
-	m.parser, m.jobs = nil, nil
+	m.parser, m.found, m.jobs = nil, nil, nil
 	if m.local || len(m.judges) > 0 {
 		m.parser = structure.NewParser()
 		m.parser.Write(m.block.Raw())
@@ -225,9 +228,8 @@ func (m *Message) finish(ctx context.Context) (keep bool, err error) {
 
 // seal signs the final header, and makes of it the head and the structure.
 func (m *Message) seal(ctx context.Context, e *header.Editor) error {
-	var found *structure.Message
 	if m.parser != nil {
-		found = m.divided(e)
+		m.found = m.divided(e)
 	}
 	fields := e.Fields()
 	var head []byte
@@ -249,8 +251,8 @@ func (m *Message) seal(ctx context.Context, e *header.Editor) error {
 	if len(head) > spool.MaxHead {
 		return &RefusedError{mail.Status{Code: 552, Enhanced: [3]int{5, 3, 4}, Text: "Header too large"}}
 	}
-	if found != nil {
-		whole, ok := found.Rehead(head)
+	if m.found != nil {
+		whole, ok := m.found.Rehead(head)
 		if !ok {
 			return errors.New("the structure does not fit the header")
 		}

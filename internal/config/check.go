@@ -28,10 +28,12 @@ func (c *Config) Check() error {
 	ch.tls()
 	ch.domains()
 	ch.accounts()
+	ch.logins()
 	ch.aliases()
 	ch.routes()
 	ch.rewriting()
 	ch.milters()
+	ch.authentication()
 	ch.queue()
 	return ch.problems.err()
 }
@@ -88,7 +90,9 @@ func (ch *checker) listeners() {
 			ch.problem(at, `this listener has no address; add one: address = "127.0.0.1:2525"`)
 		}
 		for j, a := range l.Addresses {
-			if why := badHostPort(a, true); why != "" {
+			if path, unix := strings.CutPrefix(a, UnixPrefix); unix && badUnix(path, l.Role) != "" {
+				ch.problem(at.key("address").index(j), `address %q %s`, a, badUnix(path, l.Role))
+			} else if why := badHostPort(a, true); !unix && why != "" {
 				ch.problem(at.key("address").index(j), `address %q %s; write it like "127.0.0.1:25", "[::1]:25" or ":25"`, a, why)
 			} else if seen[a] && !strings.HasSuffix(a, ":0") {
 				ch.problem(at.key("address").index(j), "address %q is used by two listeners; give each its own port", a)
@@ -100,6 +104,7 @@ func (ch *checker) listeners() {
 
 func (ch *checker) smtp() {
 	ch.normalize()
+	ch.extensions()
 	at := top("smtp").key("trusted_networks")
 	for i, s := range ch.config.SMTP.TrustedNetworks {
 		p, err := parseNetwork(s)

@@ -98,6 +98,9 @@ func (ch *checker) accounts() {
 }
 
 func (ch *checker) password(at keyPath, acc Account) {
+	if acc.ScramHash != "" && (!strings.HasPrefix(acc.ScramHash, "SCRAM-SHA-256$") || strings.Count(acc.ScramHash, "$") != 2) {
+		ch.problem(at.key("scram_hash"), "scram_hash of account %q must look like SCRAM-SHA-256$...:...$...:...", acc.Name)
+	}
 	switch {
 	case acc.PasswordHash == "" && acc.PasswordFile == "":
 		ch.problem(at, "account %q has no password; give password_hash or password_file", acc.Name)

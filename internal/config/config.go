@@ -35,6 +35,10 @@ type Config struct {
 	// soon as the file has one. The first is that of a bare user name.
 	Domains  []Domain  `toml:"domain"`
 	Accounts []Account `toml:"account"`
+	// Applications only send, Certificates and OAuth are further ways to log in.
+	Applications []Application `toml:"application"`
+	Certificates []Certificate `toml:"certificate"`
+	OAuth        OAuth         `toml:"oauth"`
 	// Aliases lead from a local address to addresses here or elsewhere.
 	Aliases map[string]Strings `toml:"aliases"`
 	// Groups are aliases with an owner, and members who may be the only ones
@@ -46,10 +50,15 @@ type Config struct {
 	SRS        SRS                `toml:"srs"`
 	Routes     []Route            `toml:"route"`
 	Milters    []Milter           `toml:"milter"`
-	Queue      Queue              `toml:"queue"`
-	Spool      Spool              `toml:"spool"`
-	DNS        DNS                `toml:"dns"`
-	Log        Log                `toml:"log"`
+
+	// DKIM is for mail that is sent, Authentication for mail from outside.
+	DKIM           DKIM           `toml:"dkim"`
+	Authentication Authentication `toml:"authentication"`
+
+	Queue Queue `toml:"queue"`
+	Spool Spool `toml:"spool"`
+	DNS   DNS   `toml:"dns"`
+	Log   Log   `toml:"log"`
 
 	source source
 }
@@ -69,14 +78,18 @@ const (
 	// RoleIMAP is IMAP with STARTTLS, RoleIMAPS with TLS from the first octet.
 	RoleIMAP  Role = "imap"
 	RoleIMAPS Role = "imaps"
+	// RoleLMTP takes mail for local domains from other servers on trusted
+	// networks and at a Unix socket (RFC 2033); STARTTLS.
+	RoleLMTP Role = "lmtp"
 )
 
 // Roles are all there are.
 func Roles() []Role {
-	return []Role{RoleSMTP, RoleSubmission, RoleSubmissions, RoleIMAP, RoleIMAPS}
+	return []Role{RoleSMTP, RoleSubmission, RoleSubmissions, RoleIMAP, RoleIMAPS, RoleLMTP}
 }
 
-// Listener is one role on one or more addresses, "host:port".
+// Listener is one role on one or more addresses, "host:port", or for the role
+// lmtp "unix:/path".
 type Listener struct {
 	Role      Role    `toml:"role"`
 	Addresses Strings `toml:"address"`
@@ -114,6 +127,8 @@ type SMTP struct {
 	TrustedRecipientRate Rate `toml:"trusted_recipient_rate"`
 	AccountMessageRate   Rate `toml:"account_message_rate"`
 	AccountRecipientRate Rate `toml:"account_recipient_rate"`
+	// ScramWithoutTLS offers SCRAM to clients without TLS.
+	ScramWithoutTLS bool `toml:"scram_without_tls"`
 	// MaxErrors ends a connection after so many refused commands,
 	// MaxRefusedRecipients after so many that do not exist, MaxAuthFailures
 	// after so many wrong passwords.
@@ -138,6 +153,17 @@ type SMTP struct {
 	// MinDataRate is the slowest that a message may come, in octets a second;
 	// 0 is no limit.
 	MinDataRate Size `toml:"min_data_rate"`
+	// XClientNetworks may speak for others (XCLIENT), ProxyNetworks must, with
+	// a PROXY header.
+	XClientNetworks Strings `toml:"xclient_networks"`
+	ProxyNetworks   Strings `toml:"proxy_networks"`
+	// MaxHold bounds for how long a message may be held back at its sender's
+	// wish; 0 offers nothing.
+	MaxHold Duration `toml:"max_hold"`
+	// AcceptOnce is for how long a repeated transaction is taken only once,
+	// 0 takes it again; RepeatNetworks are spared of it.
+	AcceptOnce     Duration `toml:"accept_once"`
+	RepeatNetworks Strings  `toml:"repeat_networks"`
 }
 
 // IMAP is how mail is collected.
@@ -170,6 +196,9 @@ type TLS struct {
 	// ACMECA is a PEM file with the authorities that vouch for the directory's
 	// own certificate; "" is those of the system.
 	ACMECA string `toml:"acme_ca"`
+	// ClientCA is a PEM file with the authorities whose certificates clients
+	// log in with; "" is nobody. See Config.Certificates.
+	ClientCA string `toml:"client_ca"`
 }
 
 // Domain is a domain whose mail is delivered here.
@@ -177,6 +206,9 @@ type Domain struct {
 	Name string `toml:"name"`
 	// CatchAll are the addresses that take what is nobody's.
 	CatchAll Strings `toml:"catch_all"`
+	// DKIMKeys sign mail of the domain; without any, all there are of it in
+	// the state directory. See Domain.Keys.
+	DKIMKeys Strings `toml:"dkim_keys"`
 }
 
 // Account is an account that the file defines; commands do not change it.
@@ -187,6 +219,9 @@ type Account struct {
 	// itself, or such a hash. One of them is given. See Account.Secret.
 	PasswordHash string `toml:"password_hash"`
 	PasswordFile string `toml:"password_file"`
+	// ScramHash is the same password as SCRAM needs it, where there is only
+	// a hash of it.
+	ScramHash string `toml:"scram_hash"`
 	// Addresses are more addresses of its own; "*@domain" allows to send as
 	// any address of the domain.
 	Addresses Strings `toml:"addresses"`
@@ -335,6 +370,11 @@ func Default() *Config {
 			TransferTimeout:          Day,
 			WriteTimeout:             1 * Minute,
 			MinDataRate:              100,
+			MaxHold:                  7 * Day,
+			AcceptOnce:               1 * Hour,
+			XClientNetworks:          Strings{},
+			ProxyNetworks:            Strings{},
+			RepeatNetworks:           Strings{},
 		},
 		IMAP: IMAP{
 			MaxConnections:           1000,
@@ -348,6 +388,7 @@ func Default() *Config {
 			ACMEHTTPAddress: ":80",
 		},
 		Domains: []Domain{{Name: "localhost"}},
+		OAuth:   OAuth{Claim: "email"},
 		Queue: Queue{
 			RetryMin:       1 * Minute,
 			RetryMax:       4 * Hour,
@@ -360,7 +401,11 @@ func Default() *Config {
 		},
 		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
 		Spool: Spool{MinFree: 128 * MiB},
-		Log:   Log{Level: "info", Format: "text"},
+		DKIM:  DKIM{Sign: true},
+		Authentication: Authentication{
+			Evaluate: true, DMARC: "quarantine", SPF: "none", OnFailure: AuthenticationAccept, Timeout: Duration(10 * time.Second),
+		},
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 

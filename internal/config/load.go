@@ -71,9 +71,13 @@ func syntaxProblem(path string, err error) Problem {
 
 // resolvePaths makes the file names in c independent of the working directory.
 func (c *Config) resolvePaths(dir string) {
-	names := []*string{&c.StateDirectory, &c.ControlSocket, &c.Maildrop, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ACMECA, &c.SRS.SecretFile}
+	names := []*string{&c.StateDirectory, &c.ControlSocket, &c.Maildrop, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ACMECA, &c.TLS.ClientCA, &c.SRS.SecretFile}
+	c.resolveKeys(dir)
 	for i := range c.Accounts {
 		names = append(names, &c.Accounts[i].PasswordFile)
+	}
+	for i := range c.Applications {
+		names = append(names, &c.Applications[i].PasswordFile)
 	}
 	for i := range c.Routes {
 		names = append(names, &c.Routes[i].PasswordFile)

@@ -21,10 +21,12 @@ var ErrUnfit = errors.New("can neither be taken nor returned")
 // Vet looks for what would have POST /v1/messages refuse a message that is not
 // handed over yet, as far as that can be told without the daemon: its
 // addresses, its header and its parameters. It reads no more than the header.
-// Options needs Origin, and the limits that are to hold.
+// Options needs Origin, and the limits that are to hold. The error is an *Error.
 func Vet(opt Options, sub Submission, body io.Reader) error {
-	_, _, err := New(opt).submission(Peer{Name: "nobody"}, sub).read(body)
-	return err
+	if _, _, err := New(opt).submission(Peer{Name: "nobody"}, sub).read(body); err != nil {
+		return toError(err)
+	}
+	return nil
 }
 
 // PickUp takes a message in that was left at the time given, by somebody who
@@ -34,7 +36,7 @@ func Vet(opt Options, sub Submission, body io.Reader) error {
 // is taken twice.
 func (s *Server) PickUp(ctx context.Context, peer Peer, q Submission, left time.Time, body io.Reader) error {
 	sub := s.submission(peer, q)
-	sub.date = left
+	sub.date, sub.service = left, "maildrop"
 	block, rest, err := sub.read(body)
 	var refusal *Error
 	switch {
@@ -87,7 +89,7 @@ func (sub *submission) refuse(ctx context.Context, about []mail.Recipient, why m
 	d.Envelope.Ret = mail.ReturnHeaders
 	d.Envelope.Arrived = sub.date
 	for _, r := range about {
-		s.opt.Logger.Info("refused", "service", "control", "from", from.String(), "to", r.To.String(), "status", why.String(), "by", sub.peer.Name, "uid", sub.peer.UID)
+		s.opt.Logger.Info("refused", "service", sub.service, "from", from.String(), "to", r.To.String(), "status", why.String(), "by", sub.peer.Name, "uid", sub.peer.UID)
 		if r.Notify.Wants(mail.NotifyFailure) {
 			d.Recipients = append(d.Recipients, dsn.Recipient{Recipient: r, Status: why})
 		}

@@ -71,6 +71,8 @@ type Options struct {
 	Spool Checker
 	// Listeners tells what the daemon listens on at the moment.
 	Listeners func() []Listener
+	// Explain answers what would become of a message; nil if nothing does.
+	Explain Explainer
 	// Backup may be nil; then there are none.
 	Backup Backup
 
@@ -179,6 +181,7 @@ func (s *Server) routes() http.Handler {
 		path    string
 		methods map[string]http.Handler
 	}{
+		{"/v1/explain", map[string]http.Handler{"POST": s.admin(s.postExplain)}},
 		{"/v1/status", map[string]http.Handler{"GET": s.open(s.getStatus)}},
 		{"/v1/queue", map[string]http.Handler{"GET": s.admin(s.getQueue)}},
 		{"/v1/queue/{verb}", map[string]http.Handler{"POST": s.admin(s.postQueue)}},

@@ -86,7 +86,9 @@ type submission struct {
 	env   mail.Envelope
 	rcpts []mail.Recipient
 	head  []byte // the fields as they will be stored, without the empty line
-	date  time.Time
+	// date is when the message was written, service the way by which it came.
+	date    time.Time
+	service string
 }
 
 // postMessage takes a message in: the answer comes when it is durable.
@@ -114,7 +116,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) submission(peer Peer, q Submission) *submission {
-	return &submission{server: s, peer: peer, Submission: q, date: s.opt.Now()}
+	return &submission{server: s, peer: peer, Submission: q, date: s.opt.Now(), service: "control"}
 }
 
 // read reads the envelope and the header, and judges both.
@@ -158,13 +160,13 @@ func (sub *submission) commit(ctx context.Context, block *header.Block, rest io.
 	receipt, err := m.Commit(ctx)
 	var before *spool.DuplicateError
 	if errors.As(err, &before) {
-		s.opt.Logger.Info("handed over again, and taken before", "service", "control", "id", before.ID.String())
+		s.opt.Logger.Info("handed over again, and taken before", "service", sub.service, "id", before.ID.String())
 		return Submitted{ID: before.ID}, nil
 	}
 	if err != nil {
 		return Submitted{}, err
 	}
-	s.opt.Logger.Info("accepted", "service", "control", "id", receipt.ID.String(), "from", sub.env.From.String(),
+	s.opt.Logger.Info("accepted", "service", sub.service, "id", receipt.ID.String(), "from", sub.env.From.String(),
 		"recipients", len(sub.rcpts), "size", m.Size(), "by", sub.peer.Name, "uid", sub.peer.UID)
 	return Submitted{ID: receipt.ID, Deposited: len(receipt.Deposited), Queued: len(receipt.Tasks)}, nil
 }

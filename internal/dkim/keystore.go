@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"restante/internal/mail"
 )
@@ -34,7 +35,8 @@ func ParseSelector(s string) (string, error) {
 	return d, nil
 }
 
-// Create makes a key for a domain in the folder. It fails with fs.ErrExist if
+// Create makes a key for a domain in the folder, which is made too if it is not
+// there. Made by root, it belongs to the owner of what the folder is in. It fails with fs.ErrExist if
 // there is one of that selector.
 func (f Folder) Create(domain, selector string, t KeyType) (Key, error) {
 	private, err := Generate(t)
@@ -45,9 +47,10 @@ func (f Folder) Create(domain, selector string, t KeyType) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	dir := filepath.Join(string(f), domain)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Key{}, fmt.Errorf("folder of keys: %w", err)
+	for _, dir := range []string{string(f), filepath.Join(string(f), domain)} {
+		if err := makeFolder(dir); err != nil {
+			return Key{}, fmt.Errorf("folder of keys: %w", err)
+		}
 	}
 	if err := write(f.path(domain, selector), text); err != nil {
 		return Key{}, fmt.Errorf("keep key: %w", err)
@@ -67,7 +70,31 @@ func write(path string, text []byte) (err error) {
 		}
 	}()
 	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, keepOwner(path), f.Sync(), f.Close())
+}
+
+func makeFolder(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, keepOwner(dir))
+}
+
+// keepOwner gives what root made to the owner of the folder it is in, so that
+// the daemon can read it.
+func keepOwner(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return os.Lchown(path, int(s.Uid), int(s.Gid))
+	}
+	return nil
 }
 
 func (f Folder) path(domain, selector string) string {

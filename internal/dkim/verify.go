@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"restante/internal/header"
@@ -190,13 +191,16 @@ func (v *Verification) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// LookupKeys asks for the keys of all signatures. Unless it was called, Results
-// does it. It may run beside Write, but not beside anything else.
+// LookupKeys asks for the keys of all signatures, at a time: a name server that
+// does not answer must not use up the time for another's key. Unless it was
+// called, Results does it. It may run beside Write, but not beside anything else.
 func (v *Verification) LookupKeys(ctx context.Context) {
 	v.looked = true
+	var work sync.WaitGroup
+	defer work.Wait()
 	for _, s := range v.signatures {
 		if s.wanted {
-			s.lookupKey(ctx, v.opt.LookupTXT)
+			work.Go(func() { s.lookupKey(ctx, v.opt.LookupTXT) })
 		}
 	}
 }

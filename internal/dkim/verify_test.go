@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"restante/internal/header"
@@ -169,17 +170,17 @@ func TestManySignatures(t *testing.T) {
 	k := newKey(t, "example.org", "k", Ed25519)
 	z := zone{}
 	z.add(t, k)
-	asked := 0
+	var asked atomic.Int32
 	lookup := func(ctx context.Context, name string) ([]string, error) {
-		asked++
+		asked.Add(1)
 		return z.lookup(ctx, name)
 	}
 	signed := sign(t, NewSigner(SignerOptions{Keys: []Key{k}}), head, "x\r\n")
 	other := strings.Replace(signed[:strings.Index(signed, "Received:")], "d=example.org", "d=else.example", 1)
 	message := strings.Repeat(other, 20) + signed
 	got := verify(message, 100, VerifyOptions{LookupTXT: lookup, Prefer: func(d string) bool { return d == "example.org" }})
-	if len(got) != MaxSignatures || got[0].State != Pass || asked != MaxSignatures {
-		t.Errorf("%s; asked %d times", show(got), asked)
+	if len(got) != MaxSignatures || got[0].State != Pass || asked.Load() != MaxSignatures {
+		t.Errorf("%s; asked %d times", show(got), asked.Load())
 	}
 	got = verify(message, 100, VerifyOptions{LookupTXT: lookup})
 	if len(got) != MaxSignatures || slices.ContainsFunc(got, func(r Result) bool { return r.State == Pass }) {

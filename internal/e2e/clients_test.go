@@ -64,29 +64,6 @@ func has(t testing.TB, text string, words ...string) {
 	}
 }
 
-func TestSwaks(t *testing.T) {
-	needs(t, "swaks")
-	t.Parallel()
-	d := newDaemon(t)
-	for i, args := range [][]string{
-		{"--port", "$submission", "--tls", "--auth", "PLAIN", "--auth-user", alice, "--auth-password", password},
-		{"--port", "$submission", "--tls", "--auth", "LOGIN", "--auth-user", alice, "--auth-password", password},
-		{"--port", "$submissions", "--tls-on-connect", "--auth", "PLAIN", "--auth-user", alice, "--auth-password", password},
-		{"--port", "$smtp"},
-		{"--port", "$smtp", "--tls", "--pipeline"},
-	} {
-		subject := fmt.Sprintf("swaks %d", i)
-		argv := []string{"swaks", "--server", "127.0.0.1", "--tls-verify", "--tls-ca-path", "$CA", "--timeout", "30",
-			"--from", alice, "--to", bob, "--h-From", alice, "--h-Subject", subject, "--body", "by swaks"}
-		argv = append(argv, args...)
-		for i := range argv {
-			argv[i] = d.expand(argv[i])
-		}
-		d.try("", argv...)
-		has(t, string(d.inbox(bob, i+1)[i].body), "\r\nSubject: "+subject+"\r\n", "\r\n\r\nby swaks")
-	}
-}
-
 func TestCurl(t *testing.T) {
 	needs(t, "curl")
 	t.Parallel()
@@ -108,31 +85,6 @@ func TestCurl(t *testing.T) {
 	for uid, url := range []string{"imap://127.0.0.1:$imap/INBOX", "imaps://127.0.0.1:$imaps/INBOX"} {
 		got := curl("", "--ssl-reqd", "--user", bob+":"+password, fmt.Sprintf("%s;UID=%d", url, uid+1))
 		sameButTrace(t, []byte(got), []byte(message), local...)
-	}
-}
-
-func TestMsmtp(t *testing.T) {
-	needs(t, "msmtp")
-	t.Parallel()
-	d := newDaemon(t)
-	rc := d.write("msmtprc", d.expand(`defaults
-host 127.0.0.1
-auth on
-user alice@example.org
-passwordeval "echo $PASSWORD"
-from alice@example.org
-tls on
-tls_trust_file $CA
-account starttls
-port $submission
-account implicit
-port $submissions
-tls_starttls off
-`))
-	message := strings.ReplaceAll(letter("msmtp"), "\r\n", "\n")
-	for i, account := range []string{"starttls", "implicit"} {
-		d.try(message, "msmtp", "--file="+rc, "--account="+account, bob)
-		sameButTrace(t, d.inbox(bob, i+1)[i].body, []byte(letter("msmtp")), local...)
 	}
 }
 

@@ -71,7 +71,10 @@ func TestSendmailFails(t *testing.T) {
 		}
 	}
 	d.stop()
+	if err := os.RemoveAll(filepath.Join(d.state, "maildrop")); err != nil {
+		t.Fatal(err)
+	}
 	if r := d.asSendmail("Subject: x\n\nx\n", alice); r.code != 75 {
-		t.Errorf("without a daemon: exit code %d, want 75 (try again): %q", r.code, r.stderr)
+		t.Errorf("without a daemon and a maildrop: exit code %d, want 75 (try again): %q", r.code, r.stderr)
 	}
 }

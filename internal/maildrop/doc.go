@@ -38,6 +38,7 @@ package maildrop
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -68,6 +69,29 @@ func Make(dir string) error {
 		}
 	}
 	return nil
+}
+
+// Count returns how many messages wait, for who may list them.
+func Count(dir string) (n int, err error) {
+	d, err := os.Open(filepath.Join(dir, newDir))
+	if err != nil {
+		return 0, fmt.Errorf("maildrop: %w", err)
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, name := range names {
+			if wholeName.MatchString(name) {
+				n++
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, fmt.Errorf("maildrop: %w", err)
+		}
+	}
 }
 
 // Exists tells whether there is a maildrop that this process can put mail into,

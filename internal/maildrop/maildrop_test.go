@@ -107,10 +107,13 @@ func TestMessagesGoThrough(t *testing.T) {
 	b.put("one", "first\n")
 	b.put("", "")
 	b.put("three", big)
+	if n, err := Count(b.dir); n != 3 || err != nil {
+		t.Errorf("%d wait, %v", n, err)
+	}
 	b.good(b.collect("one|first\n", "|", "three|"+big))
 	b.good(b.collect())
-	if left := b.files(newDir); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	if n, err := Count(b.dir); n != 0 || err != nil {
+		t.Errorf("%d are left, %v", n, err)
 	}
 	info, err := os.Stat(filepath.Join(b.dir, newDir))
 	if err != nil || info.Mode().Perm() != 0o700 {

@@ -36,7 +36,9 @@ func (c *changes) take(a answer) (done bool, err error) {
 		c.verdict.Body, err = c.body.reader()
 		return err == nil, err
 	case saysReplBody:
-		return false, c.body.write(a.data)
+		if len(a.data) > 0 {
+			return false, c.body.write(a.data)
+		}
 	}
 	c.count++
 	c.size += len(a.data)
@@ -44,6 +46,8 @@ func (c *changes) take(a answer) (done bool, err error) {
 		return false, protocolError("it changes too much")
 	}
 	switch a.says {
+	case saysReplBody:
+		return false, c.body.write(nil)
 	case saysAddRcpt, saysAddRcptP:
 		return false, recipient(&c.verdict.Add, a.data)
 	case saysDelRcpt:

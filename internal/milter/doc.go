@@ -25,6 +25,6 @@
 //
 // Every message has a connection of its own, over TCP or a Unix socket. The
 // protocol could carry the next on the same connection, but nothing in it tells
-// whether the filter is able to, and a connection on the same machine costs less
-// than one command in it.
+// whether the filter is able to, and on one machine a connection costs little
+// beside the commands in it.
 package milter

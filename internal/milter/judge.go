@@ -3,9 +3,7 @@ package milter
 import (
 	"bytes"
 	"context"
-	"errors"
 	"strings"
-	"time"
 
 	"restante/internal/header"
 	"restante/internal/screen"
@@ -124,9 +122,6 @@ func (j *judge) step(st step, data ...[]byte) (bool, error) {
 func (j *judge) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 && j.session != nil && !j.sated {
-		if j.chunk == nil {
-			j.chunk = make([]byte, 0, maxData)
-		}
 		k := min(len(p), maxData-len(j.chunk))
 		j.chunk = append(j.chunk, p[:k]...)
 		p = p[k:]
@@ -180,21 +175,14 @@ func (j *judge) hear() (screen.Verdict, error) {
 		leadSpace: j.session.asked&leadSpace != 0,
 		body:      replacement{dir: opt.Dir, limit: opt.MaxBody},
 	}
-	end := time.Now().Add(progressFactor * opt.Timeout)
 	a, err := j.session.ask(step{cmd: cmdEndBody})
 	for err == nil {
 		var done bool
 		if done, err = c.take(a); done {
 			return c.verdict, nil
 		}
-		if err == nil && time.Now().After(end) {
-			err = errors.New("it changes and comes to no end")
-		}
 		if err == nil {
-			err = j.session.arm()
-		}
-		if err == nil {
-			a, err = j.session.answer(end)
+			a, err = j.session.answer()
 		}
 	}
 	c.body.drop()

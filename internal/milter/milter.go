@@ -55,7 +55,7 @@ type Options struct {
 	Hostname string
 	// Timeout is the longest wait for a connection and for the answer to each
 	// step; 1 minute if 0. A filter that reports progress has it anew for each
-	// report, up to ten times as much for one step.
+	// report. All waiting for one message is at most ten times as long.
 	Timeout time.Duration
 	// OnFailure is what becomes of a message when the filter fails.
 	OnFailure Failure

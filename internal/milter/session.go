@@ -10,21 +10,36 @@ import (
 	"restante/internal/screen"
 )
 
-// progressFactor bounds what a filter can prolong one step by reports of
-// progress: so many time-outs.
-const progressFactor = 10
+// patience bounds how long a filter can take over one message, as often as it
+// reports progress and as many steps as there are: so many time-outs.
+const patience = 10
 
 // session is a connection that has been negotiated.
 type session struct {
 	*wire
-	timeout time.Duration
+	timeout time.Duration // of one step
+	spent   time.Duration // waiting for the filter so far
+	until   time.Time     // when all patience has been spent
 	version uint32
 	asked   uint32 // what the filter asks of us
 	macros  []byte
 }
 
-// arm begins the time of a step.
-func (s *session) arm() error { return s.SetDeadline(time.Now().Add(s.timeout)) }
+// clock begins a wait for the filter, which the function it returns ends.
+func (s *session) clock() (stop func()) {
+	begin := time.Now()
+	s.until = begin.Add(patience*s.timeout - s.spent)
+	return func() { s.spent += time.Since(begin) }
+}
+
+// arm gives the filter the time of one step.
+func (s *session) arm() error {
+	end := time.Now().Add(s.timeout)
+	if end.After(s.until) {
+		end = s.until
+	}
+	return s.SetDeadline(end)
+}
 
 // negotiate offers everything and takes what the filter makes of it.
 func (s *session) negotiate() error {
@@ -32,6 +47,7 @@ func (s *session) negotiate() error {
 	binary.BigEndian.PutUint32(offer[0:], version)
 	binary.BigEndian.PutUint32(offer[4:], actions)
 	binary.BigEndian.PutUint32(offer[8:], asks)
+	defer s.clock()()
 	if err := s.arm(); err != nil {
 		return err
 	}
@@ -80,6 +96,7 @@ func (s *session) ask(st step, data ...[]byte) (answer, error) {
 	if st.cmd != cmdHeader && st.cmd != cmdBody {
 		s.put(cmdMacros, []byte{st.cmd}, s.macros)
 	}
+	defer s.clock()()
 	s.put(st.cmd, data...)
 	if s.asked&st.mute != 0 && len(s.out) < gathered {
 		return answer{says: saysContinue}, nil
@@ -93,18 +110,24 @@ func (s *session) ask(st step, data ...[]byte) (answer, error) {
 	if s.asked&st.mute != 0 {
 		return answer{says: saysContinue}, nil
 	}
-	return s.answer(time.Now().Add(progressFactor * s.timeout))
+	return s.await()
 }
 
 // answer reads what the filter says next, reports of progress aside.
-func (s *session) answer(end time.Time) (answer, error) {
+func (s *session) answer() (answer, error) {
+	defer s.clock()()
+	if err := s.arm(); err != nil {
+		return answer{}, err
+	}
+	return s.await()
+}
+
+// await is answer while the clock runs.
+func (s *session) await() (answer, error) {
 	for {
 		says, data, err := s.get()
 		if err != nil || says != saysProgress {
 			return answer{says, data}, err
-		}
-		if time.Now().After(end) {
-			return answer{}, protocolError("it reports progress and comes to no end")
 		}
 		if err := s.arm(); err != nil {
 			return answer{}, err

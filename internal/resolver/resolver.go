@@ -21,7 +21,7 @@ type Options struct {
 	Server string
 	// Timeout is for one try at one server; 3 seconds.
 	Timeout time.Duration
-	// Questions bounds how many are under way at a time; 64.
+	// Questions bounds how many are under way at a time; 256.
 	Questions int
 	// CacheSize bounds what the cache holds, in octets; 4 MiB. Below 0 there
 	// is no cache.
@@ -48,7 +48,7 @@ func New(opt Options) (*Resolver, error) {
 		r.timeout = 3 * time.Second
 	}
 	if opt.Questions <= 0 {
-		opt.Questions = 64
+		opt.Questions = 256
 	}
 	r.places = make(chan struct{}, opt.Questions)
 	if opt.CacheSize == 0 {

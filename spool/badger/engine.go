@@ -90,6 +90,7 @@ type Engine struct {
 	journal journalBounds
 	// settlePatience is how long a settlement waits for room on the disk.
 	settlePatience time.Duration
+	closePatience  time.Duration
 	free           freeSpace
 	queue          queue
 	watch          watchers
@@ -156,6 +157,7 @@ func Open(opt Options) (*Engine, error) {
 		journal:      defaultJournal(),
 
 		settlePatience: 10 * time.Second,
+		closePatience:  closePatience,
 	}
 	if e.wal, err = openWAL(opt.Dir); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -237,7 +239,10 @@ func (e *Engine) recover() error {
 }
 
 // Close waits for the verbs in progress, ends the background work and closes
-// Badger. Bodies still open fail from then on with spool.ErrClosed.
+// Badger. Bodies still open fail from then on with spool.ErrClosed. When a
+// compaction of Badger's does not end within seconds it is left at that, as if
+// the process had been killed: nothing is lost, but the spool cannot be opened
+// again before the process has ended.
 func (e *Engine) Close() error {
 	e.life.Lock()
 	if e.closed {
@@ -245,12 +250,12 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.closed = true
+	e.background.closing.Store(true)
 	e.life.Unlock()
 	e.users.Wait()
 	close(e.closing)
 	<-e.stopped
 	<-e.sweeper.stopped
-	<-e.maintained
 	<-e.tally.stopped
 	e.counting.Wait()
 	e.wal.close()
@@ -327,5 +332,8 @@ func (b badgerLog) at(level slog.Level, format string, args []any) {
 
 func (b badgerLog) Errorf(f string, a ...any)   { b.at(slog.LevelError, f, a) }
 func (b badgerLog) Warningf(f string, a ...any) { b.at(slog.LevelWarn, f, a) }
-func (b badgerLog) Infof(f string, a ...any)    { b.at(slog.LevelDebug, f, a) }
-func (b badgerLog) Debugf(f string, a ...any)   { b.at(slog.LevelDebug, f, a) }
+func (b badgerLog) Infof(f string, a ...any) {
+	b.at(slog.LevelDebug, f, a)
+	b.heard.mayEnd(f)
+}
+func (b badgerLog) Debugf(f string, a ...any) { b.at(slog.LevelDebug, f, a) }

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,18 @@ type background struct {
 	flush      atomic.Pointer[string] // the first failure to write a table
 	compaction atomic.Pointer[string] // the last failure to compact
 	failures   atomic.Int64
+	closing    atomic.Bool // Close has begun
+}
+
+// flattening is how Badger begins to tell of each compaction of a Flatten, and
+// of nothing else, in the goroutine that called it and without locks.
+const flattening = "Attempting to compact with"
+
+// mayEnd ends the goroutine of a Flatten when the engine closes.
+func (b *background) mayEnd(format string) {
+	if strings.HasPrefix(format, flattening) && b.closing.Load() {
+		runtime.Goexit()
+	}
 }
 
 // hear looks for the messages that matter.
@@ -64,23 +77,27 @@ func (e *Engine) setFault(err error) {
 	}
 }
 
-// closePatience is how long Close waits for a Badger that may not be able to
-// write what it wants to; all that was acknowledged is in its logs already.
+// closePatience is how long Close waits for Badger to end its own work; all
+// that was acknowledged is in its logs already, as after kill -9.
 const closePatience = 3 * time.Second
 
-// closeBadger closes Badger. After a fault it gives up waiting, since Badger
-// tries for ever; the directory stays locked until the process ends then.
+// closeBadger ends the housekeeping and closes Badger. It gives up waiting when
+// a compaction takes too long, or when Badger, after a fault, tries one for
+// ever; the directory stays locked until the process ends then.
 func (e *Engine) closeBadger() error {
 	done := make(chan error, 1)
-	go func() { done <- e.db.Close() }()
-	var patience <-chan time.Time
-	if e.fault() != nil {
-		patience = time.After(closePatience)
-	}
+	go func() {
+		<-e.maintained
+		done <- e.db.Close()
+	}()
 	select {
 	case err := <-done:
 		return err
-	case <-patience:
-		return fmt.Errorf("spool: Badger could not end its work, and is left: %w", e.fault())
+	case <-time.After(e.closePatience):
 	}
+	if err := e.fault(); err != nil {
+		return fmt.Errorf("spool: Badger could not end its work, and is left: %w", err)
+	}
+	e.opt.Logger.Info("closing without waiting for a compaction; opening does what is left of it")
+	return nil
 }

@@ -89,15 +89,25 @@ func (e *Engine) compact() error {
 	if err := e.turnLog(); err != nil {
 		return err
 	}
-	if err := e.enter(); err != nil {
-		return err
-	}
-	defer e.leave()
-	if err := e.db.Flatten(1); err != nil {
+	if err := e.flatten(); err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
 	e.stats.freed.Add(-freed)
 	return nil
+}
+
+// flatten has Badger compact all levels into one. It takes seconds or minutes
+// and cannot be told to stop; but it says in its log when it goes from one
+// compaction to the next, and badgerLog ends it there when the engine closes.
+// It is not a verb in progress: Close does not wait for all of it.
+func (e *Engine) flatten() error {
+	done := make(chan error, 1)
+	go func() {
+		err := spool.ErrClosed // if it is ended
+		defer func() { done <- err }()
+		err = e.db.Flatten(1)
+	}()
+	return <-done
 }
 
 // turnLog fills the log with something that means nothing until Badger begins

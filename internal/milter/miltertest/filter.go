@@ -63,7 +63,6 @@ type Filter struct {
 	opt      Options
 	listener net.Listener
 	work     sync.WaitGroup
-	open     sync.WaitGroup // sessions
 	closing  chan struct{}
 
 	mu       sync.Mutex
@@ -125,19 +124,17 @@ func (f *Filter) Close() {
 // was told.
 func (f *Filter) Sessions(t testing.TB) [][]Command {
 	t.Helper()
-	closed := make(chan struct{})
-	go func() {
-		f.open.Wait()
-		close(closed)
-	}()
-	select {
-	case <-closed:
-	case <-time.After(10 * time.Second):
-		t.Fatal("a connection is still open")
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		open, sessions := len(f.conns), f.sessions
+		f.mu.Unlock()
+		if open == 0 {
+			return sessions
+		}
+		if time.Now().After(end) {
+			t.Fatal("a connection is still open")
+		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sessions
 }
 
 func (f *Filter) serve() {
@@ -151,9 +148,7 @@ func (f *Filter) serve() {
 		n := len(f.sessions)
 		f.sessions = append(f.sessions, nil)
 		f.mu.Unlock()
-		f.open.Add(1)
 		f.work.Go(func() {
-			defer f.open.Done()
 			s := &session{Conn: conn, filter: f, in: bufio.NewReader(conn), macros: make(map[byte]map[string]string)}
 			_ = s.run(n) // sessions that end badly are what this is for
 			conn.Close()

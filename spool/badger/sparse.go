@@ -12,9 +12,9 @@ import (
 
 // Moving what is live out of segments that are mostly empty.
 const (
-	// sparseAfter is the room in octets that may be lost in segments before it
+	// defaultSparseAfter is the room in octets that may be lost in segments before it
 	// is worth to move bodies; half of what is live may be lost in any case.
-	sparseAfter = 32 << 20
+	defaultSparseAfter = 32 << 20
 	// sparseStep bounds the segments that are emptied at a time.
 	sparseStep = 64
 	// moveStep bounds what is moved between two syncs, in octets.
@@ -24,7 +24,7 @@ const (
 // sparse returns the segments that are worth to be emptied.
 func (e *Engine) sparse() []uint32 {
 	sp := e.segments.Space()
-	if sp.Size-sp.Live < max(sparseAfter, sp.Live/2) {
+	if sp.Size-sp.Live < max(e.opt.sparseAfter, sp.Live/2) {
 		return nil
 	}
 	return e.segments.Sparse(sparseStep)

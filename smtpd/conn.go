@@ -18,6 +18,8 @@ import (
 const (
 	// outBuffer is how much of replies is gathered before it is sent.
 	outBuffer = 8 << 10
+	// freeErrors is how many refused commands are answered at once.
+	freeErrors = 5
 	// lingerTime and lingerSize bound how long a closed connection is read
 	// for its last reply to arrive.
 	lingerTime = time.Second
@@ -207,6 +209,9 @@ func (c *conn) send(text []byte) {
 	c.out = append(c.out, text...)
 	if last[0] == '4' || last[0] == '5' {
 		c.logRefusal(string(bytes.TrimSpace(last)))
+		if c.errors >= freeErrors {
+			c.session.wait(c.srv.limits.ErrorDelay)
+		}
 		if !c.tolerate(last[0] == '5') && !bytes.HasPrefix(last, []byte("421")) {
 			c.logRefusal(errTooMany.String())
 			c.out = append(c.out, errTooMany.wire()...)

@@ -116,7 +116,7 @@ func testOptions(intake spool.Intake) Options {
 		}),
 		Auth:    fakeDirectory{},
 		Senders: fakeDirectory{},
-		Limits:  Limits{AuthDelay: time.Millisecond},
+		Limits:  Limits{AuthDelay: time.Millisecond, ErrorDelay: time.Millisecond},
 		Now:     func() time.Time { return testTime },
 	}
 }

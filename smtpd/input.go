@@ -10,9 +10,9 @@ import (
 const (
 	// smallBuffer is what an idle connection has for input: a group of
 	// commands as most clients send them.
-	smallBuffer = 1 << 10
+	smallBuffer = 512
 	// largeBuffer holds the longest line there is, that of AUTH. A connection
-	// has it for a long line and while a message is coming.
+	// has it while more comes at a time than the small one holds.
 	largeBuffer = 16 << 10
 )
 
@@ -23,13 +23,15 @@ type input struct {
 	r          io.Reader
 	large      *sync.Pool // of *[]byte
 	buf        []byte
+	small      []byte
 	borrowed   *[]byte // the large buffer that buf is, if it is one
 	begin, end int
 	err        error // of the last read, for the next call
 }
 
 func newInput(r io.Reader, large *sync.Pool) *input {
-	return &input{r: r, large: large, buf: make([]byte, smallBuffer)}
+	small := make([]byte, smallBuffer)
+	return &input{r: r, large: large, buf: small, small: small}
 }
 
 // Reset begins to read from r; nothing of before is left.
@@ -144,9 +146,8 @@ func (in *input) shrink() {
 	if in.borrowed == nil || in.Buffered() > smallBuffer {
 		return
 	}
-	small := make([]byte, smallBuffer)
-	in.end = copy(small, in.buf[in.begin:in.end])
-	in.begin, in.buf = 0, small
+	in.end = copy(in.small, in.buf[in.begin:in.end])
+	in.begin, in.buf = 0, in.small
 	in.large.Put(in.borrowed)
 	in.borrowed = nil
 }
@@ -156,5 +157,5 @@ func (in *input) free() {
 	if in.borrowed != nil {
 		in.large.Put(in.borrowed)
 	}
-	in.buf, in.borrowed, in.begin, in.end = nil, nil, 0, 0
+	in.buf, in.small, in.borrowed, in.begin, in.end = nil, nil, nil, 0, 0
 }

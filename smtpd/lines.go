@@ -23,7 +23,7 @@ const (
 	// give, until a message is accepted; each further one counts as an error.
 	maxJunk = 100
 	// maxSkip is how much of an overlong line is read to find its end.
-	maxSkip = 1 << 20
+	maxSkip = 128 << 10
 )
 
 var (
@@ -155,6 +155,10 @@ func (c *conn) readLine(max int) (string, error) {
 	line, err := c.in.ReadSlice('\n')
 	skipped := 0
 	for ; err == bufio.ErrBufferFull && skipped <= maxSkip; skipped += largeBuffer {
+		if skipped == 0 {
+			// No honest line is so long: the rest of it can wait.
+			c.session.wait(c.srv.limits.ErrorDelay)
+		}
 		_, err = c.in.ReadSlice('\n')
 	}
 	switch {

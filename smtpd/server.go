@@ -135,6 +135,9 @@ type Limits struct {
 	// MaxRefused how many recipients for good, before it is closed. Both
 	// count anew after each accepted message. 20 and 100.
 	MaxErrors, MaxRefused int
+	// ErrorDelay is how long a refused command waits for its reply after the
+	// first few: nonsense comes no faster than that. 1 second.
+	ErrorDelay time.Duration
 	// AuthFailures is how many failed logins a connection may have. After
 	// each, the next login from the same network or into the same account is
 	// looked at only after a delay, which begins with AuthDelay and doubles.
@@ -182,6 +185,7 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.MaxRefused, 100)
 	orInt(&l.AuthFailures, 3)
 	orTime(&l.AuthDelay, time.Second)
+	orTime(&l.ErrorDelay, time.Second)
 	orTime(&l.CommandTimeout, 5*time.Minute)
 	orTime(&l.DataTimeout, 3*time.Minute)
 	orTime(&l.TransferTimeout, 24*time.Hour)

@@ -383,7 +383,7 @@ func FuzzServer(f *testing.F) {
 		log := &logbuffer.Buffer{}
 		opt := testOptions(memory)
 		opt.Logger = slog.New(slog.NewTextHandler(log, nil))
-		opt.Limits = Limits{MaxSize: 1000, AuthDelay: time.Nanosecond}
+		opt.Limits = Limits{MaxSize: 1000, AuthDelay: time.Nanosecond, ErrorDelay: time.Nanosecond}
 		if insecure {
 			opt.TLS = nil
 		}

@@ -13,6 +13,7 @@ import (
 	"restante/internal/accept"
 	"restante/internal/control"
 	"restante/internal/directory"
+	"restante/internal/dkim"
 	"restante/relay"
 )
 
@@ -123,10 +124,15 @@ func (c *call) offlineExplainer() (*explainer, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := dkimKeys(cfg, p.state)
+	if err != nil {
+		return nil, err
+	}
 	return &explainer{cfg: cfg, accounts: accounts, routes: routes, acceptor: accept.New(accept.Options{
 		Directory: accounts, Route: routes.Destination, Hostname: cfg.ServerName(),
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
 		Masquerade: sender.masquerade, SRS: sender.srs,
+		Signers: []accept.Signer{dkim.NewSigner(dkim.SignerOptions{Keys: keys})},
 	})}, nil
 }
 

@@ -184,6 +184,9 @@ func (x *explainer) filters(f *facts, standing smtpd.Standing) {
 	kind := map[smtpd.Standing]string{
 		smtpd.Stranger: config.ForOutside, smtpd.TrustedClient: config.ForTrusted, smtpd.Authenticated: config.ForAuthenticated,
 	}[standing]
+	if a := x.cfg.Authentication; standing == smtpd.Stranger && a.Evaluate {
+		f.add(factFilter, "", "SPF, DKIM and DMARC are evaluated: mail that fails DMARC gets %s at most, mail that fails SPF %s", a.DMARC, a.SPF)
+	}
 	for _, m := range x.cfg.Milters {
 		if len(m.For) > 0 && !slices.Contains(m.For, kind) {
 			continue

@@ -20,6 +20,9 @@ import (
 // keeper manages accounts: the daemon does while it runs, otherwise we do.
 type keeper interface {
 	add(ctx context.Context, name, password string, addresses []string) error
+	addApplication(ctx context.Context, name, password string, senders []string, app directory.Application) error
+	addSecret(ctx context.Context, account, name string, imap bool) (secret string, err error)
+	revokeSecret(ctx context.Context, account, name string) error
 	setPassword(ctx context.Context, name, password string) error
 	remove(ctx context.Context, name string, keep control.Keep) error
 	list(ctx context.Context) ([]control.Account, error)
@@ -80,6 +83,18 @@ func (k daemonKeeper) add(ctx context.Context, name, password string, addresses 
 	return k.AddAccount(ctx, name, password, addresses...)
 }
 
+func (k daemonKeeper) addApplication(ctx context.Context, name, password string, senders []string, app directory.Application) error {
+	return k.AddApplication(ctx, name, password, senders, app)
+}
+
+func (k daemonKeeper) addSecret(ctx context.Context, account, name string, imap bool) (string, error) {
+	return k.AddSecret(ctx, account, name, imap)
+}
+
+func (k daemonKeeper) revokeSecret(ctx context.Context, account, name string) error {
+	return k.RevokeSecret(ctx, account, name)
+}
+
 func (k daemonKeeper) setPassword(ctx context.Context, name, password string) error {
 	return k.SetPassword(ctx, name, password)
 }
@@ -97,6 +112,18 @@ type offlineKeeper struct {
 
 func (k offlineKeeper) add(_ context.Context, name, password string, addresses []string) error {
 	return k.Add(name, password, addresses...)
+}
+
+func (k offlineKeeper) addApplication(_ context.Context, name, password string, senders []string, app directory.Application) error {
+	return k.AddApplication(name, password, senders, app)
+}
+
+func (k offlineKeeper) addSecret(_ context.Context, account, name string, imap bool) (string, error) {
+	return k.AddSecret(account, name, imap)
+}
+
+func (k offlineKeeper) revokeSecret(_ context.Context, account, name string) error {
+	return k.RevokeSecret(account, name)
 }
 
 func (k offlineKeeper) setPassword(_ context.Context, name, password string) error {

@@ -109,12 +109,13 @@ type taken struct {
 	srs        config.SRS
 	srsDomain  string
 	milters    []config.Milter
+	claims     config.Authentication
 }
 
 // withTaken has rooms replaced when that changes.
 func withTaken(cfg *config.Config, rooms []room) []room {
 	for i := range rooms {
-		rooms[i].made = [2]any{rooms[i].made, taken{cfg.Masquerade, cfg.SRS, cfg.SRSDomain(), cfg.Milters}}
+		rooms[i].made = [2]any{rooms[i].made, taken{cfg.Masquerade, cfg.SRS, cfg.SRSDomain(), cfg.Milters, cfg.Authentication}}
 	}
 	return rooms
 }

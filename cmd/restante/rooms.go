@@ -168,6 +168,7 @@ func (d *daemon) relayRoom(cfg *config.Config, acceptor *accept.Acceptor) (room,
 		runner := relay.New(relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
 			Schedule:    retrySchedule(cfg),
+			Signers:     []accept.Signer{d.signer},
 			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
 		})

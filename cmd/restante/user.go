@@ -88,29 +88,42 @@ func oneName(args []string) (string, error) {
 
 func userAddCommand() *command {
 	cmd := &command{
-		name: "user add", args: "NAME [--password-stdin | --generate] [--address ADDRESS]...",
-		short: "make an account",
-		long:  "NAME is the account's address, alice@example.org. Its domain must be a local one.",
+		name: "user add", args: "NAME [--password-stdin | --generate] [--address ADDRESS]... [--application ...]",
+		short: "make an account or an application",
+		long: `NAME is the account's address, alice@example.org. Its domain must be a local one.
+With --application it is a name of its own, "invoices", that is no address.`,
 	}
 	cmd.setup = func(c *call, fs *flag.FlagSet) action {
 		var pw passwordFlags
 		var addresses list
 		pw.flags(fs)
+		var app applicationFlags
+		app.flags(fs)
 		fs.Var(&addresses, "address", "a further `ADDRESS` of the account; *@domain allows to send as any of the domain")
 		return func(ctx context.Context, args []string) error {
 			name, err := oneName(args)
 			if err != nil {
 				return err
 			}
+			if err := app.check(addresses); err != nil {
+				return err
+			}
 			password, err := pw.read(c)
 			if err != nil {
 				return err
 			}
-			err = c.accounts(ctx, makeState, func(k keeper) error { return k.add(ctx, name, password, addresses) })
+			what := "account"
+			err = c.accounts(ctx, makeState, func(k keeper) error {
+				if app.on {
+					what = "application"
+					return k.addApplication(ctx, name, password, app.senders, app.application())
+				}
+				return k.add(ctx, name, password, addresses)
+			})
 			if err != nil {
 				return err
 			}
-			return c.done(pw, password, "account %s added", name)
+			return c.done(pw, password, "%s %s added", what, name)
 		}
 	}
 	return cmd
@@ -205,16 +218,35 @@ func userListCommand() *command {
 				}
 				return c.printJSON(accounts)
 			}
-			t := newTable(c.out, "NAME", "ADDRESSES", "KEPT IN", "CREATED")
+			t := newTable(c.out, "NAME", "ADDRESSES", "KEPT IN", "CREATED", "LOGIN")
 			for _, a := range accounts {
 				where, created := "state directory", a.Created.Local().Format("2006-01-02")
 				if a.Static {
 					where, created = "configuration", ""
 				}
-				t.row(a.Name, strings.Join(a.Addresses, " "), where, created)
+				t.row(a.Name, strings.Join(a.Addresses, " "), where, created, loginText(a))
 			}
 			return t.end()
 		}
 	}
 	return cmd
+}
+
+// loginText says what there is to log in with, and what is an application.
+func loginText(a control.Account) string {
+	text := "password"
+	if a.SCRAM {
+		text += ", SCRAM"
+	}
+	switch n := len(a.Secrets); n {
+	case 0:
+	case 1:
+		text += ", 1 secret"
+	default:
+		text += fmt.Sprintf(", %d secrets", n)
+	}
+	if a.Application != nil {
+		text = "application: " + text
+	}
+	return text
 }

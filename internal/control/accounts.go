@@ -4,19 +4,29 @@ import (
 	"errors"
 	"net/http"
 
+	"restante/internal/directory"
 	"restante/internal/mail"
 )
 
 // newAccount is the request of POST /v1/accounts, newPassword the one of an
-// account's password.
+// account's password, newSecret that of its secrets, which madeSecret answers.
 type (
 	newAccount struct {
 		Name      string   `json:"name"`
 		Password  string   `json:"password"`
 		Addresses []string `json:"addresses,omitempty"`
+		// Application makes it one; Addresses are then what it may send as.
+		Application *directory.Application `json:"application,omitempty"`
 	}
 	newPassword struct {
 		Password string `json:"password"`
+	}
+	newSecret struct {
+		Name string `json:"name"`
+		IMAP bool   `json:"imap,omitempty"`
+	}
+	madeSecret struct {
+		Secret string `json:"secret"`
 	}
 )
 
@@ -34,7 +44,13 @@ func (s *Server) postAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := s.readJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := s.opt.Accounts.Add(req.Name, req.Password, req.Addresses...); err != nil {
+	var err error
+	if req.Application != nil {
+		err = s.opt.Accounts.AddApplication(req.Name, req.Password, req.Addresses, *req.Application)
+	} else {
+		err = s.opt.Accounts.Add(req.Name, req.Password, req.Addresses...)
+	}
+	if err != nil {
 		return err
 	}
 	s.log(r, "account added", "account", req.Name)
@@ -52,6 +68,31 @@ func (s *Server) postPassword(w http.ResponseWriter, r *http.Request) error {
 		return accountError(err)
 	}
 	s.log(r, "password changed", "account", name)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) postSecret(w http.ResponseWriter, r *http.Request) error {
+	var req newSecret
+	if err := s.readJSON(w, r, &req); err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	secret, err := s.opt.Accounts.AddSecret(name, req.Name, req.IMAP)
+	if err != nil {
+		return accountError(err)
+	}
+	s.log(r, "secret added", "account", name, "secret", req.Name)
+	writeJSON(w, http.StatusOK, madeSecret{secret})
+	return nil
+}
+
+func (s *Server) deleteSecret(w http.ResponseWriter, r *http.Request) error {
+	name, secret := r.PathValue("name"), r.PathValue("secret")
+	if err := s.opt.Accounts.RevokeSecret(name, secret); err != nil {
+		return accountError(err)
+	}
+	s.log(r, "secret revoked", "account", name, "secret", secret)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

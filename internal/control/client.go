@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"restante/internal/directory"
 	"restante/internal/mail"
 )
 
@@ -111,7 +112,25 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 
 // AddAccount makes an account; addresses are further ones of its own.
 func (c *Client) AddAccount(ctx context.Context, name, password string, addresses ...string) error {
-	return c.call(ctx, "POST", "/v1/accounts", nil, newAccount{name, password, addresses}, nil)
+	return c.call(ctx, "POST", "/v1/accounts", nil, newAccount{Name: name, Password: password, Addresses: addresses}, nil)
+}
+
+// AddApplication makes an application; senders are what it may send as.
+func (c *Client) AddApplication(ctx context.Context, name, password string, senders []string, app directory.Application) error {
+	return c.call(ctx, "POST", "/v1/accounts", nil, newAccount{name, password, senders, &app}, nil)
+}
+
+// AddSecret makes a further password of an account, and returns it. With imap
+// it serves to collect mail too.
+func (c *Client) AddSecret(ctx context.Context, account, name string, imap bool) (secret string, err error) {
+	var made madeSecret
+	err = c.call(ctx, "POST", "/v1/accounts/"+url.PathEscape(account)+"/secrets", nil, newSecret{name, imap}, &made)
+	return made.Secret, err
+}
+
+// RevokeSecret takes such a password away.
+func (c *Client) RevokeSecret(ctx context.Context, account, name string) error {
+	return c.call(ctx, "DELETE", "/v1/accounts/"+url.PathEscape(account)+"/secrets/"+url.PathEscape(name), nil, nil, nil)
 }
 
 // SetPassword changes an account's password.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 
+	"restante/internal/accept"
 	"restante/internal/directory"
 	"restante/internal/mail"
 	"restante/spool"
@@ -83,6 +84,10 @@ var known = []struct {
 	{directory.ErrStatic, CodeConflict},
 	{directory.ErrUnknownDomain, CodeUnprocessable},
 	{directory.ErrPassword, CodeUnprocessable},
+	{directory.ErrNoSecret, CodeNotFound},
+	{directory.ErrSecretName, CodeUnprocessable},
+	{directory.ErrPriority, CodeUnprocessable},
+	{directory.ErrTooMany, CodeUnprocessable},
 	{mail.ErrNoSuchUser, CodeNoSuchUser},
 	{mail.ErrAddress, CodeBadRequest},
 	{mail.ErrID, CodeBadRequest},
@@ -101,6 +106,13 @@ func toError(err error) *Error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return errorf(CodeTooLarge, "larger than %d octets", tooLarge.Limit)
+	}
+	var refused *accept.RefusedError
+	if errors.As(err, &refused) {
+		if refused.Status.Class() == mail.Permanent {
+			return errorf(CodeUnprocessable, "%s", refused.Status)
+		}
+		return errorf(CodeUnavailable, "%s", refused.Status)
 	}
 	for _, k := range known {
 		if errors.Is(err, k.err) {

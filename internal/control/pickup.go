@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"restante/internal/accept"
 	"restante/internal/dsn"
 	"restante/internal/header"
 	"restante/internal/mail"
@@ -53,7 +54,12 @@ func (s *Server) PickUp(ctx context.Context, peer Peer, q Submission, left time.
 		return err
 	}
 	if len(sub.rcpts) > 0 {
-		if _, err := sub.commit(ctx, block, rest); err != nil {
+		_, err := sub.commit(ctx, block, rest)
+		var refused *accept.RefusedError
+		if errors.As(err, &refused) && refused.Status.Class() == mail.Permanent {
+			err = sub.refuse(ctx, sub.rcpts, refused.Status)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -121,7 +127,7 @@ func (sub *submission) refuse(ctx context.Context, about []mail.Recipient, why m
 	}
 	m.Envelope().EightBit, m.Envelope().UTF8 = eightBit, d.UTF8()
 	if sub.Once != "" {
-		m.Once(onceKey("report of "+sub.Once), spool.MaxOnce)
+		m.Once(onceKey("report of "+sub.Once+": "+why.String()), spool.MaxOnce)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"restante/internal/accept"
+	"restante/internal/directory"
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -49,6 +50,10 @@ type Accounts interface {
 	// Lookup returns the full name of the account a user name means.
 	Lookup(user string) (string, error)
 	Add(name, password string, addresses ...string) error
+	AddApplication(name, password string, senders []string, app directory.Application) error
+	// AddSecret makes a further password of an account, and returns it.
+	AddSecret(user, name string, imap bool) (secret string, err error)
+	RevokeSecret(user, name string) error
 	SetPassword(name, password string) error
 	Remove(name string) error
 }
@@ -191,6 +196,8 @@ func (s *Server) routes() http.Handler {
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},
 		{"/v1/spool/check", map[string]http.Handler{"POST": s.admin(s.postCheck)}},
 		{"/v1/spool/backup", map[string]http.Handler{"GET": s.admin(s.getBackup)}},
+		{"/v1/accounts/{name}/secrets", map[string]http.Handler{"POST": s.admin(s.postSecret)}},
+		{"/v1/accounts/{name}/secrets/{secret}", map[string]http.Handler{"DELETE": s.admin(s.deleteSecret)}},
 		{"/v1/accounts/{name}/password", map[string]http.Handler{"POST": s.admin(s.postPassword)}},
 	}
 	for _, route := range routes {
@@ -250,6 +257,9 @@ func (p patient) Read(b []byte) (int, error) {
 	if err != nil {
 		// A deadline left standing would end the request's context later.
 		_ = p.rc.SetReadDeadline(time.Time{})
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errorf(CodeBadRequest, "the request breaks off")
 	}
 	return n, err
 }

@@ -206,8 +206,7 @@ func TestUnsigned(t *testing.T) {
 }
 
 // A header made to be slow: as many continuation lines, fields and names in h=
-// as there is room for. With anything quadratic this test would take minutes;
-// it is not timed.
+// as there is room for. Anything quadratic would be felt here; it is not timed.
 func TestHostileHeaders(t *testing.T) {
 	names := "h=from" + strings.Repeat(":a", maxNames-1)
 	signature := "DKIM-Signature: v=1; a=rsa-sha256; d=football.example.com; s=test; " + names + ";\r\n b=AAAA; bh=AAAA\r\n"
@@ -218,7 +217,7 @@ func TestHostileHeaders(t *testing.T) {
 		strings.Repeat("DKIM-Signature:\r\n", 3_800),
 	} {
 		v := Verify(header.Parse([]byte(h)), VerifyOptions{LookupTXT: footballZone().lookup})
-		for range 100 {
+		for range 5 {
 			for _, s := range v.signatures {
 				if s.wanted {
 					v.hashHeader(s)

@@ -273,3 +273,40 @@ func TestACMERenewal(t *testing.T) {
 	}
 	d.stop()
 }
+
+// TestACMESocket answers at a socket that the service manager opened.
+func TestACMESocket(t *testing.T) {
+	pebbleProgram(t)
+	t.Parallel()
+	d := prepare(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	p := d.newPebble(90*24*time.Hour, port, "1", acmeNames(t))
+	p.start(d.cert.client)
+	d.write("config.toml", withACME(fmt.Sprintf("acme_directory = %q\nacme_http_address = \"192.0.2.1:80\"\n", p.directory)))
+
+	// LISTEN_PID is the process's own, which only it can know.
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh", binary(t), "serve", "--state", d.state, "--config", d.config)
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=acme-http")
+	cmd.ExtraFiles = []*os.File{socket}
+	cmd.Stdout, cmd.Stderr = &d.log, &d.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }() // ProcessState has it
+	d.cmd, d.ended = cmd, ended
+	d.ready()
+	roots := p.roots(d.cert.client)
+	eventually(t, "the certificate is there", func() bool { _, err := d.shown("mx.example.org", roots); return err == nil })
+	d.stop()
+}

@@ -74,7 +74,7 @@ func TestCallers(t *testing.T) {
 				d.write("file", attachment)
 				d.try("", "sh", "-ec", `git init -q . && git config user.name Alice && git config user.email alice@example.org
 					git add file && git commit -qm 'from git' && git format-patch -q -1 -o patches
-					git send-email --quiet --confirm=never --sendmail-cmd=`+mta+` --from=alice@example.org --to=bob@example.org --bcc=alice@example.org patches/*.patch`)
+					git send-email --quiet --confirm=never --envelope-sender=auto --sendmail-cmd=`+mta+` --from=alice@example.org --to=bob@example.org --bcc=alice@example.org patches/*.patch`)
 			},
 			want:    []string{"\r\nSubject: [PATCH] from git\r\n", "\r\n+line one\r\n+.\r\n+line three\r\n", "Return-Path: <alice@example.org>\r\n"},
 			without: []string{"\nBcc:"},
@@ -115,7 +115,8 @@ assert p.wait() == 0
 			c.call(d, mta)
 			d.start()
 			for i, m := range d.inbox(bob, 2) {
-				has(t, string(m.body), append(c.want, "\r\nMessage-ID: <", "\r\nDate: ")...)
+				has(t, string(m.body), c.want...)
+				has(t, strings.ToLower(string(m.body)), "\r\nmessage-id: <", "\r\ndate: ", "\r\nfrom: ")
 				for _, w := range c.without {
 					if strings.Contains(string(m.body), w) {
 						t.Errorf("%q is in message %d:\n%s", w, i, m.body)

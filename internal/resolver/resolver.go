@@ -169,12 +169,24 @@ func (r *Resolver) exchange(ctx context.Context, q question) (*dns.Msg, error) {
 func (r *Resolver) exchangeWith(ctx context.Context, query *dns.Msg, server string) (*dns.Msg, error) {
 	udp := dns.Client{Timeout: r.timeout}
 	msg, _, err := udp.ExchangeContext(ctx, query, server)
-	if err != nil || !msg.Truncated {
-		return msg, err
+	if err == nil && msg.Truncated {
+		tcp := dns.Client{Net: "tcp", Timeout: r.timeout}
+		msg, _, err = tcp.ExchangeContext(ctx, query, server)
 	}
-	tcp := dns.Client{Net: "tcp", Timeout: r.timeout}
-	msg, _, err = tcp.ExchangeContext(ctx, query, server)
+	if err == nil && !answers(msg, query) {
+		return nil, errors.New("name server answers another question")
+	}
 	return msg, err
+}
+
+// answers tells whether a reply is to that question: the library compares no
+// more than its number.
+func answers(reply, query *dns.Msg) bool {
+	if !reply.Response || len(reply.Question) != 1 {
+		return false
+	}
+	a, b := reply.Question[0], query.Question[0]
+	return strings.EqualFold(a.Name, b.Name) && a.Qtype == b.Qtype && a.Qclass == b.Qclass
 }
 
 func (r *Resolver) servers() ([]string, error) {

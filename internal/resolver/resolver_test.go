@@ -215,3 +215,17 @@ func TestNew(t *testing.T) {
 		t.Error("no servers, and no error")
 	}
 }
+
+func TestAnswers(t *testing.T) {
+	query := new(dns.Msg).SetQuestion("a.example.", dns.TypeTXT)
+	reply := new(dns.Msg).SetReply(query)
+	if !answers(reply, query) {
+		t.Error("the reply to a question is not taken")
+	}
+	other := new(dns.Msg).SetReply(new(dns.Msg).SetQuestion("b.example.", dns.TypeTXT))
+	for _, m := range []*dns.Msg{query, other, {MsgHdr: reply.MsgHdr}} {
+		if answers(m, query) {
+			t.Errorf("taken for the reply: %v", m)
+		}
+	}
+}

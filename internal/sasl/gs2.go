@@ -34,7 +34,8 @@ func parseGS2(s string) (gs2Header, error) {
 	default:
 		return gs2Header{}, ErrMalformed
 	}
-	if authzid != "" {
+	// An empty name is malformed, and sent by clients that have none to send.
+	if authzid != "" && authzid != "a=" {
 		name, ok := strings.CutPrefix(authzid, "a=")
 		if !ok {
 			return gs2Header{}, ErrMalformed

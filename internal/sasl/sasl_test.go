@@ -147,7 +147,7 @@ func TestExchanges(t *testing.T) {
 
 func TestParseGS2(t *testing.T) {
 	for _, s := range []string{
-		"", "n", "n,", "x,,", "n,bob,", "n,a=,", "n,a=b=,", "n,a=b=2d,", "p=,,", "p=a b,,", "p,,", "y=,,", "nn,,", "n,a=\x00,",
+		"", "n", "n,", "x,,", "n,bob,", "n,a=b=,", "n,a=b=2d,", "p=,,", "p=a b,,", "p,,", "y=,,", "nn,,", "n,a=\x00,",
 	} {
 		if h, err := parseGS2(s); err == nil {
 			t.Errorf("%q is read as %+v", s, h)

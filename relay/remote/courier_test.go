@@ -199,7 +199,11 @@ func TestExtensionsMissing(t *testing.T) {
 		{"UTF-8 recipient", standin.Options{Without: []string{"SMTPUTF8"}}, func(j *relay.Job) { j.Recipients[0].To.Local = "bü" }, []int{553, 250}, ""},
 		{"UTF-8 recipient goes", standin.Options{}, func(j *relay.Job) { j.Recipients[0].To.Local = "bü" }, []int{250, 250}, "SMTPUTF8"},
 		{"UTF-8 sender", standin.Options{Without: []string{"SMTPUTF8"}}, func(j *relay.Job) { j.Envelope.From.Local = "ü" }, []int{553, 553}, ""},
-		{"8-bit goes as it is", standin.Options{Without: []string{"8BITMIME"}}, func(j *relay.Job) { j.Envelope.EightBit = true }, []int{250, 250}, ""},
+		{"8-bit that is none", standin.Options{Without: []string{"8BITMIME", "SMTPUTF8"}}, func(j *relay.Job) { j.Envelope.EightBit = true }, []int{250, 250}, ""},
+		{"8-bit that is signed", standin.Options{Without: []string{"8BITMIME", "SMTPUTF8"}}, func(j *relay.Job) {
+			j.Envelope.EightBit = true
+			j.Body = body("MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nü\r\n--b--\r\n")
+		}, []int{554, 554}, ""},
 		{"REQUIRETLS", standin.Options{Extra: []string{"REQUIRETLS"}}, func(j *relay.Job) { j.Envelope.RequireTLS = true }, []int{550, 550}, ""},
 		{"command injection", standin.Options{}, func(j *relay.Job) { j.Recipients[0].To.Local = "a\r\nQUIT" }, []int{553, 250}, ""},
 	}

@@ -38,6 +38,47 @@ func (w *wire) sendBody(r io.ReaderAt, size int64) error {
 			return err
 		}
 	}
+	return w.endBody(&d)
+}
+
+// sendMessage is sendBody for a message that is made while it is sent.
+func (w *wire) sendMessage(m io.WriterTo) error {
+	d := dataWriter{w: w.bw, bol: true}
+	paced := &pacedWriter{wire: w, to: &d}
+	if _, err := m.WriteTo(paced); err != nil {
+		if paced.err != nil {
+			return paced.err
+		}
+		return bodyError{err}
+	}
+	return w.endBody(&d)
+}
+
+// pacedWriter gives each block of a body its deadline, and keeps the error of
+// the connection apart from those of the message.
+type pacedWriter struct {
+	wire *wire
+	to   *dataWriter
+	left int
+	err  error
+}
+
+func (p *pacedWriter) Write(b []byte) (int, error) {
+	if p.left -= len(b); p.left <= 0 && p.err == nil {
+		p.left = block
+		p.err = p.wire.conn.SetWriteDeadline(time.Now().Add(p.wire.limit.Block))
+	}
+	if p.err == nil {
+		p.err = p.to.write(b)
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	return len(b), nil
+}
+
+// endBody sends the end of data.
+func (w *wire) endBody(d *dataWriter) error {
 	if err := w.conn.SetWriteDeadline(time.Now().Add(w.limit.Block)); err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@
 // maxReplyLines lines and maxReplySize octets, every read and write has a
 // deadline, and one attempt ends after Timeouts.Total whatever happens.
 //
-// A next hop that lacks 8BITMIME is sent 8-bit messages as they are; one that
-// lacks SMTPUTF8 gets no message that needs it.
+// A next hop that lacks 8BITMIME is sent 8-bit messages encoded with 7 bits, or
+// not at all where that would break a signature inside; one that lacks SMTPUTF8
+// gets no message that needs it, one that lacks DELIVERBY none that is to be
+// returned when it is late, and REQUIRETLS is kept or the message goes back.
 package remote

@@ -13,7 +13,7 @@ func (t *transaction) mailCommand() string {
 	env := &t.job.Envelope
 	var b strings.Builder
 	fmt.Fprintf(&b, "MAIL FROM:<%s>", env.From)
-	if t.s.offers("SIZE") {
+	if t.s.offers("SIZE") && !(t.seven != nil && t.s.narrow()) {
 		fmt.Fprintf(&b, " SIZE=%d", t.job.Body.Size())
 	}
 	if t.s.offers("8BITMIME") && env.EightBit {

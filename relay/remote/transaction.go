@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"restante/internal/mail"
+	"restante/internal/sevenbit"
 	"restante/relay"
 )
 
@@ -28,8 +29,10 @@ type delivery struct {
 	// untimed tells that one took a recipient without DELIVERBY.
 	untimed bool
 	now     func() time.Time
-	remote  string
-	tls     string
+	// seven is the message for a next hop without 8BITMIME, once there was one.
+	seven  *sevenbit.Message
+	remote string
+	tls    string
 }
 
 // needs is what a message asks of a next hop.
@@ -105,6 +108,9 @@ func (d *delivery) refuse(s *session) {
 		d.decideAll(s.own(permanent(552, 3, 4, fmt.Sprintf("message of %d octets is larger than the %d the next hop takes", d.job.Body.Size(), limit))))
 		return
 	}
+	if s.narrow() && env.EightBit && !d.convert(s) {
+		return
+	}
 	for _, i := range d.pending {
 		to := d.job.Recipients[i].To
 		switch {
@@ -116,6 +122,29 @@ func (d *delivery) refuse(s *session) {
 		}
 	}
 	d.settle()
+}
+
+// narrow tells that a next hop takes 7 bits only; SMTPUTF8 is not to be had
+// without 8BITMIME (RFC 6531 section 3.1).
+func (s *session) narrow() bool { return !s.offers("8BITMIME") && !s.offers("SMTPUTF8") }
+
+// convert makes the message ready for a next hop that takes 7 bits only (RFC
+// 6152 section 3), or decides that it cannot go there.
+func (d *delivery) convert(s *session) bool {
+	if d.seven != nil {
+		return true
+	}
+	m, err := sevenbit.New(d.job.Body, d.job.Body.Size())
+	switch {
+	case errors.Is(err, sevenbit.ErrCannot):
+		d.decideAll(s.own(permanent(554, 6, 3, "next hop does not take 8-bit text, and the message "+clean(err.Error(), maxText))))
+		return false
+	case err != nil:
+		d.decideAll(transient(3, 0, clean(err.Error(), maxText)))
+		return false
+	}
+	d.seven = m
+	return true
 }
 
 // late tells why a message that is to be returned when the time left is over
@@ -288,7 +317,11 @@ func (t *transaction) decideAccepted(s mail.Status) {
 // body sends the message and takes the verdict on it.
 func (t *transaction) body() error {
 	w := t.s.wire
-	if err := w.sendBody(t.job.Body, t.job.Body.Size()); err != nil {
+	send := func() error { return w.sendBody(t.job.Body, t.job.Body.Size()) }
+	if t.seven != nil && t.s.narrow() {
+		send = func() error { return w.sendMessage(t.seven) }
+	}
+	if err := send(); err != nil {
 		own := bodyError{}
 		if errors.As(err, &own) {
 			t.s.close()

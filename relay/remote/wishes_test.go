@@ -84,6 +84,38 @@ func TestWishesArePassedOn(t *testing.T) {
 	}
 }
 
+// TestSevenBits: a next hop without 8BITMIME gets what can be read there.
+func TestSevenBits(t *testing.T) {
+	eight := "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n.grün\r\n" + strings.Repeat("ä\r\n", 30000)
+	for _, c := range []struct {
+		name    string
+		without []string
+		want    string
+	}{
+		{"8BITMIME", nil, eight},
+		{"SMTPUTF8 alone", []string{"8BITMIME"}, eight},
+		{"neither", []string{"8BITMIME", "SMTPUTF8"}, strings.NewReplacer("8bit", "quoted-printable", "ü", "=C3=BC", "ä", "=C3=A4").Replace(eight)},
+		{"neither, no pipelining", []string{"8BITMIME", "SMTPUTF8", "PIPELINING"}, strings.NewReplacer("8bit", "quoted-printable", "ü", "=C3=BC", "ä", "=C3=A4").Replace(eight)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := server(t, standin.Options{Without: c.without})
+			j := job(to(srv), "b@example.com")
+			j.Envelope.EightBit, j.Body = true, body(eight)
+			out := deliver(t, courier(t, Options{}), j)
+			if !slices.Equal(codes(out), []int{250}) {
+				t.Fatalf("outcome %+v", out)
+			}
+			got := srv.Messages()[0]
+			if string(got.Data) != c.want {
+				t.Errorf("%d octets reached it, want %d: %.200q", len(got.Data), len(c.want), got.Data)
+			}
+			if narrow := len(c.without) > 1; strings.Contains(got.MailParams, "BODY=8BITMIME") != (len(c.without) == 0) || strings.Contains(got.MailParams, "SIZE") == narrow {
+				t.Errorf("parameters %q", got.MailParams)
+			}
+		})
+	}
+}
+
 // TestRequireTLSGoesOn: RFC 8689 is kept where the certificate is checked and
 // the next hop keeps it too.
 func TestRequireTLSGoesOn(t *testing.T) {

@@ -1,7 +1,9 @@
 package maildrop
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -24,6 +26,13 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "put":
 		_, err = Put(PutOptions{Dir: dir}, []byte("e"), strings.NewReader("b"))
+	case "collect":
+		// It prints who sent what it takes.
+		c := NewCollector(Options{Dir: dir, Take: func(_ context.Context, i *Item) error {
+			fmt.Printf("%d %s\n", i.Owner, i.Envelope)
+			return nil
+		}})
+		err = c.Collect(context.Background())
 	case "list":
 		_, err = os.ReadDir(filepath.Join(dir, newDir))
 	case "read":
@@ -122,6 +131,37 @@ func TestSharedDirectory(t *testing.T) {
 			t.Errorf("%d %s: %d, want %d", c.uid, c.what, got, c.code)
 		}
 	}
+	// The daemon takes it, from a user namespace of its own too, as with
+	// PrivateUsers= of systemd; there it does not learn from whom.
+	as(sender, "put", "")
+	for _, c := range []struct {
+		want  string
+		flags uintptr
+	}{{fmt.Sprintf("%d e\n%d e\n", sender, sender), 0}, {"65534 e\n", syscall.CLONE_NEWUSER}} {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), "MAILDROP_AS=collect", "MAILDROP_DIR="+dir)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: daemonUser, Gid: daemonUser}, Cloneflags: c.flags}
+		if c.flags != 0 {
+			own := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: daemonUser, HostID: daemonUser, Size: 1}}
+			cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = own, own
+			cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		}
+		out, err := cmd.Output()
+		if c.flags != 0 && errors.Is(err, fs.ErrPermission) {
+			t.Log("no user namespaces here")
+			continue
+		}
+		if err != nil || string(out) != c.want {
+			t.Errorf("taken %q, want %q: %v", out, c.want, err)
+		}
+		as(sender, "put", "")
+	}
+	entries, err = os.ReadDir(drop)
+	if err != nil || len(entries) != 1 {
+		t.Fatal(entries, err)
+	}
+	file = filepath.Join(drop, entries[0].Name())
 	// Whatever the kernel lets a stranger link there, it is not taken.
 	secret := filepath.Join(base, "secret")
 	if err := os.WriteFile(secret, encoded("e", "a secret"), 0o644); err != nil {

@@ -196,9 +196,6 @@ func (s *staged) prepare(m spool.Message) (*commitment, error) {
 			return nil, err
 		}
 	}
-	if err := s.lead(m.Head); err != nil {
-		return nil, err
-	}
 	s.ended = true
 	c := &commitment{s: s, m: m}
 	s.hash.Write(m.Head)

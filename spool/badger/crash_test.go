@@ -36,7 +36,7 @@ func TestCrashWorker(t *testing.T) {
 	if dir == "" {
 		t.Skip("the process of TestKill")
 	}
-	e, err := Open(Options{Dir: dir, sparseAfter: 256 << 10})
+	e, err := Open(Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func killOne(t *testing.T, self, dir string, round int, st crashState) (lines in
 // acknowledged between the two.
 func TestPowerLoss(t *testing.T) {
 	p := &powerCut{t: t, dir: filepath.Join(t.TempDir(), "spool"), images: t.TempDir(), want: rounds(t, 4), stop: make(chan struct{}), segments: make(map[string]int64)}
-	e := open(t, Options{Dir: p.dir, datasync: p.segmentSync, sparseAfter: 256 << 10})
+	e := open(t, Options{Dir: p.dir, datasync: p.segmentSync})
 	p.e = e
 	e.wal.datasync = func(f *os.File) error {
 		p.watch(false)

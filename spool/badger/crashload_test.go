@@ -225,7 +225,7 @@ func (l *crashLoad) keeper() error {
 		case 0, 2:
 			_, err = e.Backup(context.Background(), io.Discard, BackupOptions{})
 		case 1, 3:
-			if err = e.emptySparse(); err == nil {
+			if err = e.emptySparse(256 << 10); err == nil {
 				err = e.trimJournals()
 			}
 		case 4:

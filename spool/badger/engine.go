@@ -55,8 +55,6 @@ type Options struct {
 
 	// datasync waits for the device; tests put one in that fails.
 	datasync func(*os.File) error
-	// sparseAfter is defaultSparseAfter, but for tests.
-	sparseAfter int64
 }
 
 // Engine is a spool.Store on Badger.
@@ -111,9 +109,6 @@ func Open(opt Options) (*Engine, error) {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
-	}
-	if opt.sparseAfter == 0 {
-		opt.sparseAfter = defaultSparseAfter
 	}
 	if opt.datasync == nil {
 		opt.datasync = datasync

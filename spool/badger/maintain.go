@@ -44,8 +44,8 @@ func (e *Engine) maintainLoop() {
 			trimmed = time.Now()
 			e.maintenance("trim journals", e.trimJournals)
 		}
-		if len(e.sparse()) > 0 {
-			e.maintenance("empty segments", e.emptySparse)
+		if len(e.sparse(sparseAfter)) > 0 {
+			e.maintenance("empty segments", func() error { return e.emptySparse(sparseAfter) })
 		}
 		if e.stats.freed.Load() >= e.worthwhile() && e.quiet() {
 			e.maintenance("compact", e.compact)

@@ -12,19 +12,20 @@ import (
 
 // Moving what is live out of segments that are mostly empty.
 const (
-	// defaultSparseAfter is the room in octets that may be lost in segments before it
+	// sparseAfter is the room in octets that may be lost in segments before it
 	// is worth to move bodies; half of what is live may be lost in any case.
-	defaultSparseAfter = 32 << 20
+	sparseAfter = 32 << 20
 	// sparseStep bounds the segments that are emptied at a time.
 	sparseStep = 64
 	// moveStep bounds what is moved between two syncs, in octets.
 	moveStep = 4 << 20
 )
 
-// sparse returns the segments that are worth to be emptied.
-func (e *Engine) sparse() []uint32 {
+// sparse returns the segments that are worth to be emptied, once that many
+// octets of room are lost.
+func (e *Engine) sparse(after int64) []uint32 {
 	sp := e.segments.Space()
-	if sp.Size-sp.Live < max(e.opt.sparseAfter, sp.Live/2) {
+	if sp.Size-sp.Live < max(after, sp.Live/2) {
 		return nil
 	}
 	return e.segments.Sparse(sparseStep)
@@ -49,8 +50,8 @@ type move struct {
 }
 
 // emptySparse empties the segments that are worth it.
-func (e *Engine) emptySparse() error {
-	from := e.sparse()
+func (e *Engine) emptySparse(after int64) error {
+	from := e.sparse(after)
 	if len(from) == 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"restante/internal/ratelimit"
 	"restante/spool/spooltest"
 )
 
@@ -148,29 +149,36 @@ func TestLoginDelayEndsWithTheServer(t *testing.T) {
 
 // Names, networks and accounts cost bounded memory, however many and long.
 func TestGateIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fills tables")
-	}
 	srv := New(testOptions(spooltest.NewMemory(spooltest.MemoryOptions{})))
 	srv.limits.AuthDelay = time.Nanosecond
-	srv.limits.StrangerRates.Messages = Rate{Count: 1, Per: time.Hour}
+	srv.limits.StrangerRates = Rates{Rate{Count: 1, Per: time.Hour}, Rate{Count: 1, Per: time.Hour}}
 	g := srv.gate
+	const places = 100
+	g.messages, g.recipients = ratelimit.NewBuckets[subject](places), ratelimit.NewBuckets[subject](places)
+	g.failedNet = ratelimit.NewFailures[netip.Prefix](places, time.Hour)
+	g.failedName = ratelimit.NewFailures[uint64](places, time.Hour)
+	g.known = ratelimit.NewSet[place](places, time.Hour)
 	client, server := net.Pipe()
 	defer client.Close()
 	long := strings.Repeat("x", 10000)
-	for i := range 70000 {
+	for i := range 10 * places {
 		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		s := newConn(srv, server, a).session
 		s.failedLogin(long + a.String())
 		s.loggedIn(a.String())
 		s.takeMessage()
+		s.takeRecipient()
 	}
 	for what, n := range map[string]int{
-		"networks": g.failedNet.Len(), "names": g.failedName.Len(), "places": g.known.Len(), "messages": g.messages.Len(),
+		"networks": g.failedNet.Len(), "names": g.failedName.Len(), "places": g.known.Len(),
+		"messages": g.messages.Len(), "recipients": g.recipients.Len(),
 	} {
-		if n > 1<<16 || n < 1<<15 {
+		if n > places || n < places/2 {
 			t.Errorf("%d %s are remembered", n, what)
 		}
+	}
+	if len(g.waiting) != 0 || len(g.perNet) != 0 {
+		t.Error("who is gone still counts")
 	}
 }
 

@@ -31,6 +31,8 @@ type stateFile struct {
 func stateFiles() []stateFile {
 	return []stateFile{
 		{"accounts.json", 0o600},
+		{"accounts.key", 0o600}, // without it SCRAM would have other salts
+		{"accounts.used", 0o600},
 		{"self-signed.crt", 0o644},
 		{"self-signed.key", 0o600},
 	}

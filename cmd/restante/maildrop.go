@@ -28,7 +28,9 @@ func (d *daemon) maildropRoom(cfg *config.Config, acceptor *accept.Acceptor) roo
 		}
 		taker := control.New(opt)
 		c := maildrop.NewCollector(maildrop.Options{
-			Dir: dir, MaxSize: opt.MaxSize, Logger: d.log,
+			// What is only too large returns to its sender, who did not know
+			// the limit.
+			Dir: dir, MaxSize: 4 * opt.MaxSize, Logger: d.log,
 			Take: func(ctx context.Context, item *maildrop.Item) error { return pickUp(ctx, taker, item) },
 		})
 		ctx, cancel := context.WithCancel(d.ctx)
@@ -60,7 +62,7 @@ func pickUp(ctx context.Context, taker *control.Server, item *maildrop.Item) err
 	if d.Submission.Once == "" {
 		d.Submission.Once = item.Name
 	}
-	err := taker.PickUp(ctx, peer, d.Submission, item.Left, item.Body)
+	err := taker.PickUp(ctx, peer, d.Submission, item.Left, item.Body, item.Size)
 	if errors.Is(err, control.ErrUnfit) {
 		return fmt.Errorf("%w: %w", maildrop.ErrUnfit, err)
 	}

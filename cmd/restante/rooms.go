@@ -102,7 +102,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 // wireLimits fills in how often and how slowly clients may send.
 func wireLimits(to *smtpd.Limits, l config.SMTP) {
 	rate := func(r config.Rate) smtpd.Rate { return smtpd.Rate{Count: r.Count, Per: r.Per.Std()} }
-	to.MaxRefused, to.AuthDelay = l.MaxRefusedRecipients, l.AuthDelay.Std()
+	to.MaxRefused, to.AuthDelay, to.ErrorDelay = l.MaxRefusedRecipients, l.AuthDelay.Std(), l.ErrorDelay.Std()
 	to.NetworkIPv4, to.NetworkIPv6 = l.ClientNetworkIPv4, l.ClientNetworkIPv6
 	to.StrangerRates = smtpd.Rates{Messages: rate(l.MessageRate), Recipients: rate(l.RecipientRate)}
 	to.TrustedRates = smtpd.Rates{Messages: rate(l.TrustedMessageRate), Recipients: rate(l.TrustedRecipientRate)}

@@ -156,6 +156,7 @@ func (ch *checker) limits() {
 		{"smtp", "client_network_ipv4", int64(s.ClientNetworkIPv4), 8, "8"},
 		{"smtp", "client_network_ipv6", int64(s.ClientNetworkIPv6), 16, "16"},
 		{"smtp", "auth_delay", int64(s.AuthDelay), int64(10 * time.Millisecond), "10ms"},
+		{"smtp", "error_delay", int64(s.ErrorDelay), int64(time.Millisecond), "1ms"},
 		{"smtp", "envelope_timeout", int64(s.EnvelopeTimeout), int64(time.Second), "1s"},
 		{"smtp", "transfer_timeout", int64(s.TransferTimeout), int64(time.Minute), "1m"},
 		{"smtp", "write_timeout", int64(s.WriteTimeout), int64(time.Second), "1s"},

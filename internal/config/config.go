@@ -137,6 +137,8 @@ type SMTP struct {
 	MaxAuthFailures      int `toml:"max_auth_failures"`
 	// AuthDelay is the delay before a login after one failure; it doubles.
 	AuthDelay Duration `toml:"auth_delay"`
+	// ErrorDelay is the delay of the reply to a refused command, after a few.
+	ErrorDelay Duration `toml:"error_delay"`
 	// GreetDelay is how long the greeting of strangers is held back, on the
 	// smtp role; RefuseEarlyTalkers refuses those that do not wait for replies.
 	GreetDelay         Duration `toml:"greet_delay"`
@@ -362,6 +364,7 @@ func Default() *Config {
 			MaxRefusedRecipients:     100,
 			MaxAuthFailures:          3,
 			AuthDelay:                Duration(time.Second),
+			ErrorDelay:               Duration(time.Second),
 			GreetDelay:               Duration(250 * time.Millisecond),
 			RefuseEarlyTalkers:       true,
 			CommandTimeout:           5 * Minute,

@@ -70,6 +70,7 @@ func TestWireProblems(t *testing.T) {
 		`message_rate = "many"`:                "is not a rate",
 		`message_rate = 300`:                   "is not a rate",
 		`auth_delay = "0s"`:                    "at least 10ms",
+		`error_delay = "0s"`:                   "at least 1ms",
 		`envelope_timeout = "0s"`:              "at least 1s",
 		`transfer_timeout = "1s"`:              "at least 1m",
 		`write_timeout = "0s"`:                 "at least 1s",

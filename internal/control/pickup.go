@@ -32,13 +32,16 @@ func Vet(opt Options, sub Submission, body io.Reader) error {
 
 // PickUp takes a message in that was left at the time given, by somebody who
 // does not wait for an answer: what POST /v1/messages refuses is returned to
-// the sender, the rest goes its way. Without an error all of it is durable. It
+// the sender, the rest goes its way. The message has size octets. Without an error all of it is durable. It
 // may be repeated after any error, and also without one: with Once set nothing
 // is taken twice.
-func (s *Server) PickUp(ctx context.Context, peer Peer, q Submission, left time.Time, body io.Reader) error {
+func (s *Server) PickUp(ctx context.Context, peer Peer, q Submission, left time.Time, body io.Reader, size int64) error {
 	sub := s.submission(peer, q)
 	sub.date, sub.service = left, "maildrop"
 	block, rest, err := sub.read(body)
+	if err == nil && size > s.opt.MaxSize {
+		err = errorf(CodeTooLarge, "larger than %d octets", s.opt.MaxSize)
+	}
 	var refusal *Error
 	switch {
 	case err != nil && block != nil && errors.As(err, &refusal):

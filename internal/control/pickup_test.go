@@ -38,7 +38,7 @@ func TestPickUp(t *testing.T) {
 	h := newHouse(t)
 	left := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	pick := func(sub Submission, text string) error {
-		return h.server.PickUp(t.Context(), Peer{UID: 7, Name: "alice"}, sub, left, strings.NewReader(text))
+		return h.server.PickUp(t.Context(), Peer{UID: 7, Name: "alice"}, sub, left, strings.NewReader(text), int64(len(text)))
 	}
 	// What is known goes its way, what is not comes back.
 	sub := Submission{FromHeader: true, Once: "one"}
@@ -77,7 +77,10 @@ func TestPickUp(t *testing.T) {
 	if err := pick(Submission{Recipients: []string{"nobody"}, Notify: []string{"never"}}, "\nhi\n"); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.inbox(t, "alice@here.example"); len(got) != 3 || !strings.Contains(got[2], "mail loop") {
+	if err := pick(Submission{Recipients: []string{"alice"}}, "\n"+strings.Repeat("x", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.inbox(t, "alice@here.example"); len(got) != 4 || !strings.Contains(got[2], "mail loop") || !strings.Contains(got[3], "larger than 1048576") {
 		t.Errorf("%d messages, the last %q", len(got), got[len(got)-1])
 	}
 
@@ -94,7 +97,7 @@ func TestPickUp(t *testing.T) {
 		}
 	}
 	// What passes is neither.
-	err := h.server.PickUp(t.Context(), Peer{}, Submission{Recipients: []string{"alice"}}, left, iotest.ErrReader(io.ErrUnexpectedEOF))
+	err := h.server.PickUp(t.Context(), Peer{}, Submission{Recipients: []string{"alice"}}, left, iotest.ErrReader(io.ErrUnexpectedEOF), 1)
 	if err == nil || errors.Is(err, ErrUnfit) {
 		t.Errorf("unreadable: %v", err)
 	}
@@ -114,7 +117,7 @@ func TestOnce(t *testing.T) {
 		t.Errorf("%s, and then %s", first, again)
 	}
 	// The maildrop's way is the same way.
-	if err := h.server.PickUp(context.Background(), Peer{Name: "x"}, sub, time.Now(), strings.NewReader("\nhi\n")); err != nil {
+	if err := h.server.PickUp(context.Background(), Peer{Name: "x"}, sub, time.Now(), strings.NewReader("\nhi\n"), 4); err != nil {
 		t.Error(err)
 	}
 	if got := h.inbox(t, "alice@here.example"); len(got) != 1 {

@@ -234,6 +234,9 @@ func FuzzCanonical(f *testing.F) {
 		var fields []byte
 		for _, f := range block.Fields() {
 			fields = append(fields, f.Raw...)
+			if strings.Contains(f.Name, ";") {
+				return // which h= cannot name, and go-msgauth names it all the same
+			}
 		}
 		if string(fields) != h+"\r\n" || strings.Contains(strings.ToLower(h), "dkim-signature") {
 			return

@@ -72,7 +72,7 @@ func TestBackup(t *testing.T) {
 	deposited, relayed := make(map[int]int), make(map[int]int)
 	for _, m := range d.fetch(bob) {
 		deposited[number(m.body)]++
-		sameButTrace(t, m.body, numbered(number(m.body)), local...)
+		sameButTrace(t, m.body, numbered(number(m.body)), dated(local)...)
 	}
 	for _, m := range slices.Concat(hop.Messages()[:before], next.Messages()) {
 		relayed[number(m.Data)]++

@@ -29,10 +29,9 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 		info  spool.TaskInfo
 		old   taskRecord
 		tasks []taskRecord
-		freed []mail.ID
 	)
 	err := e.do(func(t *tx) (err error) {
-		tasks, freed = tasks[:0], freed[:0]
+		tasks = tasks[:0]
 		if old, err = t.task(id); err != nil {
 			return err
 		}
@@ -43,7 +42,7 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 			if err := t.dropTask(id, &old); err != nil {
 				return err
 			}
-			return t.unref(id.Message, 1, &freed)
+			return t.unref(id.Message, 1)
 		}
 		r := old
 		if err := f(t, &r, e.opt.Now()); errors.Is(err, errAsItIs) {
@@ -55,7 +54,7 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 		r.timer = r.firstTimer()
 		tasks = append(tasks, r)
 		return t.replaceTask(id, &old, &r)
-	}, func() { e.sweepAll(freed) })
+	}, nil)
 	if err != nil {
 		e.queue.release(id, &old) // as it was
 		return spool.TaskInfo{}, fmt.Errorf("%s %s: %w", verb, id, err)

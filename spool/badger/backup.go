@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // BackupOptions says what a backup holds.
@@ -36,14 +38,14 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (Ba
 		return BackupInfo{}, err
 	}
 	defer e.leave()
+	e.segments.Hold()
+	defer e.segments.Unhold()
 	t := e.view()
 	defer t.discard()
 	info, err := e.backupHead(t, opt.Since)
 	if err != nil {
 		return BackupInfo{}, fmt.Errorf("backup: %w", err)
 	}
-	it := t.txn.NewIterator(badgerdb.IteratorOptions{})
-	defer it.Close()
 	if err := e.verifyTables(); err != nil {
 		return BackupInfo{}, fmt.Errorf("backup: %w", err)
 	}
@@ -59,15 +61,83 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, opt BackupOptions) (Ba
 			return info, err
 		}
 	}
-	for it.Rewind(); it.Valid(); it.Next() {
-		if ctx.Err() != nil {
-			return info, fmt.Errorf("backup: %w", context.Cause(ctx))
-		}
-		if err := out.item(it.Item()); err != nil {
-			return info, err
-		}
+	if err := e.backupRecords(ctx, t, out); err != nil {
+		return info, err
 	}
 	return info, out.end()
+}
+
+// backupRecords writes all records in the order of their keys. A long body
+// goes as if each of its pieces were a record of its own, b ID n, so that a
+// backup has it wherever it is here, and the restored spool puts it where it
+// likes.
+func (e *Engine) backupRecords(ctx context.Context, t *tx, out *backupWriter) error {
+	it := t.txn.NewIterator(badgerdb.IteratorOptions{})
+	defer it.Close()
+	long := t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: []byte{kPieces}})
+	defer long.Close()
+	reader := e.segments.Reader()
+	defer reader.Close()
+	it.Rewind()
+	for long.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		for ; long.Valid() && bytes.Compare(chunkKey(idOf(long.Item().Key()), 0), key) < 0; long.Next() {
+			if err := out.body(ctx, reader, long.Item()); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("backup: %w", context.Cause(ctx))
+		}
+		if key[0] == kPieces {
+			continue
+		}
+		if err := out.item(it.Item()); err != nil {
+			return err
+		}
+	}
+	return nil // p comes after b
+}
+
+// body writes a long body.
+func (b *backupWriter) body(ctx context.Context, reader *segment.Reader, item *badgerdb.Item) error {
+	id := idOf(item.Key())
+	var rec piecesRecord
+	if err := openItem(item, func(_, p []byte, err error) error {
+		if err == nil {
+			rec, err = decodePieces(p)
+		}
+		if err != nil {
+			rec.refs = make([]segment.Ref, 1) // one piece that cannot be read
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, ref := range rec.refs {
+		if ctx.Err() != nil {
+			return fmt.Errorf("backup: %w", context.Cause(ctx))
+		}
+		key := chunkKey(id, uint32(i))
+		if item.Version() <= b.info.Since {
+			if err := b.unchanged(key); err != nil {
+				return err
+			}
+			continue
+		}
+		if cap(b.piece) < segment.Room(ref.Length)+sumLen {
+			b.piece = make([]byte, 0, segment.Room(max(min(ref.Length, segment.MaxBlob), chunkSize))+sumLen)
+		}
+		p, err := reader.Read(ref, id, rec.number(i), b.piece)
+		var value []byte // unreadable, so damaged; that it was there is all we can say
+		if err == nil {
+			value = seal(key, p)
+		}
+		if err := b.record(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // verifyTables reads all that Badger keeps in tables. It must come before any

@@ -132,6 +132,8 @@ type backupWriter struct {
 	info *BackupInfo
 	head []byte // of the frame being written
 	last []byte // the key before
+	// piece is the piece of a long body that is being written.
+	piece []byte
 }
 
 func newBackupWriter(w io.Writer, info *BackupInfo) (*backupWriter, error) {

@@ -11,6 +11,7 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // The kinds of damage, as Finding.Kind names them.
@@ -36,7 +37,7 @@ const (
 // kindNames are the kinds of records, as reports call them.
 func kindNames() map[byte]string {
 	return map[byte]string{
-		kMeta: "meta", kMessage: "message", kRefs: "references", kStructure: "structure", kChunk: "chunk",
+		kMeta: "meta", kMessage: "message", kRefs: "references", kStructure: "structure", kChunk: "body", kPieces: "pieces", kOnce: "once",
 		kGarbage: "garbage mark", kTask: "task", kQueue: "queue index", kTimer: "timer", kDestination: "destination",
 		kName: "mailbox name", kSubscribed: "subscription", kMailbox: "mailbox", kEntry: "entry",
 		kJournal: "journal", kZombie: "deleted mailbox", kLoss: "loss",
@@ -56,13 +57,17 @@ var errMoved = errors.New("changed meanwhile")
 // other and looks again at what it changes; counts are mended by the
 // difference that was found, which holds whatever has happened since.
 type checker struct {
-	e     *Engine
-	ctx   context.Context
-	opt   spool.CheckOptions
-	t     *tx // this round's snapshot
-	rep   *spool.CheckReport
-	names map[byte]string
-	aside *lostFound
+	e   *Engine
+	ctx context.Context
+	opt spool.CheckOptions
+	t   *tx // this round's snapshot
+	// reader reads the pieces of long bodies, blobs are those of bodies whose
+	// pieces record cannot be read.
+	reader *segment.Reader
+	blobs  map[mail.ID][]segment.Found
+	rep    *spool.CheckReport
+	names  map[byte]string
+	aside  *lostFound
 
 	round   int
 	found   int // in this round
@@ -160,10 +165,14 @@ func (c *checker) tellLosses() {
 
 // walk is one round.
 func (c *checker) walk() error {
+	c.e.segments.Hold()
+	defer c.e.segments.Unhold()
 	c.t = c.e.view()
 	defer c.t.discard()
+	c.reader = c.e.segments.Reader()
+	defer c.reader.Close()
 	c.found, c.mended = 0, 0
-	c.damaged, c.owners = nil, nil
+	c.damaged, c.owners, c.blobs = nil, nil, nil
 	c.queue, c.timers = indexSum{}, indexSum{}
 	c.highest, c.validity, c.tasks = 0, 0, 0
 	if c.round > 1 {
@@ -306,8 +315,10 @@ func openItem(item *badgerdb.Item, f func(key, payload []byte, err error) error)
 func keyLength(kind byte) int {
 	const id = 1 + len(mail.ID{})
 	switch kind {
-	case kMessage, kRefs, kStructure, kGarbage:
+	case kMessage, kRefs, kStructure, kPieces, kGarbage:
 		return id
+	case kOnce:
+		return 1 + 32
 	case kChunk:
 		return id + 4
 	case kTask:
@@ -335,7 +346,7 @@ func (c *checker) keyText(key []byte) string {
 		return fmt.Sprintf("%q", key)
 	}
 	switch key[0] {
-	case kMessage, kRefs, kStructure, kGarbage:
+	case kMessage, kRefs, kStructure, kPieces, kGarbage:
 		return name + " " + idOf(key).String()
 	case kChunk:
 		return fmt.Sprintf("%s %s/%d", name, idOf(key), chunkOf(key))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // force writes past everything that keeps records consistent.
@@ -30,6 +32,27 @@ func scribble(key []byte) func(t *tx) error {
 	return func(t *tx) error {
 		t.entries++
 		return t.txn.Set(key, []byte("scribbled over, all of it"))
+	}
+}
+
+// spoil overwrites a piece of the long body, or with nil ends its file there.
+func (p *patient) spoil(piece int, with []byte) func(*tx) error {
+	return func(t *tx) error {
+		rec, err := t.pieces(p.big.ID)
+		if err != nil {
+			return err
+		}
+		ref := rec.refs[piece]
+		name := filepath.Join(p.opt.Dir, segmentsName, fmt.Sprintf("%08d.seg", ref.Segment))
+		if with == nil {
+			return os.Truncate(name, int64(ref.Offset))
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(with, int64(ref.Offset)+1000)
+		return errors.Join(err, f.Close())
 	}
 }
 
@@ -55,7 +78,7 @@ type patient struct {
 	inbox, arch spool.MailboxID
 	mailed      []mail.ID // in INBOX, UIDs 1 to 5; the first in Archive too
 	queued      []spool.Receipt
-	big         spool.Receipt // queued and deposited, of 6 chunks
+	big         spool.Receipt // queued and deposited, of 6 pieces
 }
 
 func letter(n int) []byte { return bytes.Repeat([]byte("0123456789abcde\n"), n/16) }
@@ -176,19 +199,43 @@ func damages() []damage {
 		{name: "references of nothing", kind: damageStray, do: func(p *patient) func(*tx) error {
 			return func(t *tx) error { return t.set(idKey(kRefs, mail.ID{1}), refsRecord{1, 1}.encode()) }
 		}},
-		{name: "chunk", kind: damageBody, lost: 1,
-			do: func(p *patient) func(*tx) error { return scribble(chunkKey(p.big.ID, 2)) },
+		{name: "piece", kind: damageBody, lost: 1,
+			do: func(p *patient) func(*tx) error { return p.spoil(2, []byte("*")) },
 			aside: func(p *patient) []string {
 				return []string{string(letter(2 * chunkSize)), "Archive", "bob", "missing"}[:1]
 			}},
-		{name: "chunk gone", kind: damageBody, lost: 1,
-			do:    func(p *patient) func(*tx) error { return drop(chunkKey(p.big.ID, 5)) },
+		{name: "piece gone", kind: damageBody, lost: 1,
+			do:    func(p *patient) func(*tx) error { return p.spoil(5, nil) },
 			aside: func(p *patient) []string { return []string{string(letter(5 * chunkSize)), "bob", "missing", "INBOX"} }},
-		{name: "chunk too many", kind: damageBody, lost: 1,
+		{name: "pieces gone", kind: damageBody, lost: 1,
+			do:    func(p *patient) func(*tx) error { return drop(idKey(kPieces, p.big.ID)) },
+			aside: func(p *patient) []string { return []string{"bob", "missing", "INBOX"} }},
+		{name: "pieces", kind: damageRecord,
+			do: func(p *patient) func(*tx) error { return scribble(idKey(kPieces, p.big.ID)) }},
+		{name: "pieces, and one of them", kind: damageBody, lost: 1,
+			do: func(p *patient) func(*tx) error {
+				return func(t *tx) error {
+					return errors.Join(p.spoil(3, []byte("*"))(t), scribble(idKey(kPieces, p.big.ID))(t))
+				}
+			}},
+		{name: "message of pieces", kind: damageRecord, lost: 1,
+			do:    func(p *patient) func(*tx) error { return scribble(idKey(kMessage, p.big.ID)) },
+			aside: func(p *patient) []string { return []string{string(letter(5*chunkSize + 64))} }},
+		{name: "pieces of nothing", kind: damageStray,
+			do: func(p *patient) func(*tx) error {
+				return func(t *tx) error {
+					ref, err := p.appendPiece(mail.ID{9}, 1, []byte("a long body without a message"))
+					if err != nil {
+						return err
+					}
+					return t.set(idKey(kPieces, mail.ID{9}), (&piecesRecord{refs: []segment.Ref{ref}}).encode())
+				}
+			},
+			aside: func(*patient) []string { return []string{"a long body without a message"} }},
+		{name: "chunk too many", kind: damageStray,
 			do: func(p *patient) func(*tx) error {
 				return func(t *tx) error { return t.set(chunkKey(p.mailed[1], 1), []byte("more")) }
-			},
-			aside: func(p *patient) []string { return []string{"Subject: 1"} }},
+			}},
 		{name: "another body", kind: damageBody, lost: 1,
 			do: func(p *patient) func(*tx) error {
 				return func(t *tx) error { return t.set(chunkKey(p.queued[0].ID, 0), bytes.Repeat([]byte("x"), 64)) }

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 func chunkOf(key []byte) uint32 { return binary.BigEndian.Uint32(key[len(key)-4:]) }
@@ -85,14 +87,20 @@ type message struct {
 	tasks    uint64
 	maxTask  int
 	chunks   bodyCheck
+	// packed tells that it has a pieces record.
+	packed    bool
+	piecesErr error
 }
 
-// bodyCheck goes over the chunks of a body.
+// bodyCheck goes over the records, or the pieces, of a body.
 type bodyCheck struct {
-	count, next uint32
-	size        int64
-	sum         hash.Hash
-	err         error // the first thing wrong with the chunks themselves
+	count uint32
+	size  int64
+	// head is held back: its hash comes last.
+	head, rest int64
+	late       []byte
+	sum        hash.Hash
+	err        error // the first thing wrong with the body itself
 }
 
 func (b *bodyCheck) fail(format string, args ...any) {
@@ -101,9 +109,33 @@ func (b *bodyCheck) fail(format string, args ...any) {
 	}
 }
 
+// add takes the next octets of a body that is read.
+func (b *bodyCheck) add(c *checker, p []byte) {
+	b.size += int64(len(p))
+	c.rep.Octets += int64(len(p))
+	if b.sum == nil {
+		b.sum, b.rest = sha256.New(), b.head
+	}
+	n := min(b.rest, int64(len(p)))
+	b.late = append(b.late, p[:n]...)
+	b.rest -= n
+	b.sum.Write(p[n:])
+}
+
+// hash is that of all that was added.
+func (b *bodyCheck) hash() (h [32]byte) {
+	if b.sum == nil {
+		return emptyHash()
+	}
+	b.sum.Write(b.late)
+	b.late = nil
+	b.sum.Sum(h[:0])
+	return h
+}
+
 // messages walks everything that is stored by message, and counts references.
 func (c *checker) messages() error {
-	w := c.walkIDs(kMessage, kRefs, kStructure, kGarbage, kTask, kChunk)
+	w := c.walkIDs(kMessage, kRefs, kStructure, kGarbage, kTask, kChunk, kPieces)
 	defer w.close()
 	refs := newRefsPass(c)
 	for {
@@ -165,6 +197,9 @@ func (c *checker) gather(w *idWalk, m *message) error {
 func (c *checker) chunks(w *idWalk, m *message) error {
 	b := &m.chunks
 	read := c.opt.Bodies || m.err != nil
+	if m.err == nil {
+		b.head = min(m.rec.head, spool.MaxHead)
+	}
 	it := w.its[kChunk]
 	for ; it.Valid() && idOf(it.Item().Key()) == m.id; it.Next() {
 		if err := c.count(kChunk); err != nil {
@@ -174,48 +209,68 @@ func (c *checker) chunks(w *idWalk, m *message) error {
 		if len(item.Key()) != keyLength(kChunk) {
 			continue
 		}
-		n := chunkOf(item.Key())
-		if n != b.next {
-			b.fail("chunk %d is missing", b.next)
+		if n := chunkOf(item.Key()); n != 0 || m.there && m.err == nil && m.rec.packed {
+			c.stray(item.KeyCopy(nil), "a body's record that its message does not have")
+			continue
 		}
-		b.next = n + 1
 		b.count++
 		if !read {
 			b.size += item.ValueSize() - sumLen
 			continue
 		}
-		if b.sum == nil {
-			b.sum = sha256.New()
-		}
 		if err := openItem(item, func(_, p []byte, err error) error {
 			if err != nil {
-				b.fail("chunk %d does not match its checksum", n)
+				b.fail("it does not match its checksum")
 			}
-			b.size += int64(len(p))
-			b.sum.Write(p)
-			c.rep.Octets += int64(len(p))
+			b.add(c, p)
 			return nil
 		}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.records(kPieces, m.id, func(key, p []byte, err error) error {
+		m.packed = true
+		rec, err2 := decodePieces(p)
+		if err = cmp.Or(err, err2); err != nil {
+			m.piecesErr = err
+			return nil
+		}
+		b.pieces(c, m.id, &rec, read)
+		return nil
+	})
+}
+
+// pieces goes over a long body.
+func (b *bodyCheck) pieces(c *checker, id mail.ID, rec *piecesRecord, read bool) {
+	var buf []byte
+	for i, ref := range rec.refs {
+		b.count++
+		if !c.e.segments.There(ref) {
+			b.fail("piece %d is not there", i)
+		}
+		if !read {
+			b.size += int64(ref.Length)
+			continue
+		}
+		if cap(buf) < segment.Room(ref.Length) {
+			buf = make([]byte, 0, segment.Room(max(min(ref.Length, segment.MaxBlob), chunkSize)))
+		}
+		p, err := c.reader.Read(ref, id, rec.number(i), buf)
+		if err != nil {
+			b.fail("piece %d: %w", i, err)
+		}
+		b.add(c, p)
+	}
 }
 
 // body tells what is wrong with the body of a message that can be read.
 func (b *bodyCheck) body(c *checker, rec *messageRecord) error {
 	switch {
-	case b.count < rec.chunks && b.err == nil:
-		return fmt.Errorf("%d of %d chunks are there", b.count, rec.chunks)
 	case b.err != nil:
 		return b.err
 	case b.size != rec.size || b.count != rec.chunks:
-		return fmt.Errorf("%d octets in %d chunks, not %d in %d", b.size, b.count, rec.size, rec.chunks)
-	}
-	if b.sum == nil {
-		b.sum = sha256.New()
-	}
-	if c.opt.Bodies && [32]byte(b.sum.Sum(nil)) != rec.hash {
+		return fmt.Errorf("%d octets in %d parts are there, not %d in %d", b.size, b.count, rec.size, rec.chunks)
+	case c.opt.Bodies && b.hash() != rec.hash:
 		return errors.New("the body does not match its hash")
 	}
 	return nil
@@ -232,7 +287,9 @@ func (c *checker) judge(m *message) bool {
 		if m.struc {
 			c.stray(idKey(kStructure, m.id), "structure of a message that is not there")
 		}
-		if !m.garbage && m.chunks.count > 0 {
+		if m.packed {
+			c.find(damageStray, c.keyText(idKey(kPieces, m.id)), c.dropStrayPieces(m.id), "a body of %d octets without its message", m.chunks.size)
+		} else if !m.garbage && m.chunks.count > 0 {
 			c.casualty(m.id, damageStray, fmt.Sprintf("%d octets of a body without its message", m.chunks.size))
 		}
 		return false
@@ -243,6 +300,16 @@ func (c *checker) judge(m *message) bool {
 	if m.strucErr != nil {
 		key := idKey(kStructure, m.id)
 		c.find(damageRecord, c.keyText(key), c.takeAside(key, nil), "%s; it is parsed again when it is needed", why(m.strucErr))
+	}
+	if m.piecesErr != nil {
+		if found := c.findPieces(m); found != nil {
+			key := idKey(kPieces, m.id)
+			c.find(damageRecord, c.keyText(key), c.rewrite(key, found.encode()), "%s; the pieces were found", why(m.piecesErr))
+			return true
+		}
+		m.chunks.fail("the record of its pieces: %s", why(m.piecesErr))
+	} else if m.packed && m.err == nil && !m.rec.packed {
+		m.chunks.fail("it has pieces that its message does not know of")
 	}
 	if m.err != nil {
 		if m.tasks == 0 && m.chunks.err == nil {

@@ -61,13 +61,8 @@ func (c *checker) dropGarbage(id mail.ID) *fix {
 // they do without the envelope.
 func (c *checker) rebuildMessage(m *message) *fix {
 	key := idKey(kMessage, m.id)
-	rec := messageRecord{size: m.chunks.size, chunks: m.chunks.count}
+	rec := messageRecord{size: m.chunks.size, chunks: m.chunks.count, packed: m.packed, hash: m.chunks.hash()}
 	rec.env.Arrived = m.id.Time()
-	if m.chunks.sum != nil {
-		m.chunks.sum.Sum(rec.hash[:0])
-	} else {
-		rec.hash = emptyHash()
-	}
 	version := c.version(key)
 	return &fix{
 		action:  spool.ActionRepaired,
@@ -233,23 +228,10 @@ func (c *checker) takeOut(hurt *casualty) *fix {
 					return errMoved
 				}
 			}
-			return t.free(id)
+			return t.free(id, nil)
 		},
-		after: func() {
-			c.e.sweeper.body(id)
-			c.e.watch.notify(boxes)
-		},
+		after: func() { c.e.watch.notify(boxes) },
 	}
-}
-
-// free deletes what is stored of a message and leaves its body to the sweeper.
-func (t *tx) free(id mail.ID) error {
-	for _, kind := range []byte{kMessage, kRefs, kStructure} {
-		if err := t.delete(idKey(kind, id)); err != nil {
-			return err
-		}
-	}
-	return t.set(idKey(kGarbage, id), []byte{recordVersion})
 }
 
 // savedMessage is what ID.json in the lost+found directory tells.
@@ -332,7 +314,7 @@ func (c *checker) save(hurt *casualty) (string, error) {
 		}
 		s.Entries = append(s.Entries, view)
 	}
-	if err := c.saveBody(&s, m.chunks); err != nil {
+	if err := c.saveBody(&s, &m); err != nil {
 		return "", err
 	}
 	f, err := c.aside.create(id.String(), ".json")
@@ -345,42 +327,45 @@ func (c *checker) save(hurt *casualty) (string, error) {
 	return f.Name(), errors.Join(err, c.aside.keep(f))
 }
 
-// saveBody writes what there is of a body, each chunk in its place.
-func (c *checker) saveBody(s *savedMessage, chunks uint32) error {
+// saveBody writes what there is of a body, each piece in its place.
+func (c *checker) saveBody(s *savedMessage, m *messageRecord) error {
 	f, err := c.aside.create(s.ID.String(), ".eml")
 	if err != nil {
 		return err
 	}
 	end := int64(0)
-	hole := func(n uint32, why string) {
-		s.Missing = append(s.Missing, savedHole{int64(n) * chunkSize, chunkSize, why})
+	put := func(p []byte, length int64, missing string) error {
+		if missing != "" && len(s.Missing) < 1000 {
+			s.Missing = append(s.Missing, savedHole{end, length, missing})
+		}
+		_, err := f.WriteAt(p, end)
+		end += length
+		return err
 	}
-	next := uint32(0)
-	err = c.each(idKey(kChunk, s.ID), func(key, p []byte, err error) error {
+	if p, err2 := c.t.pieces(s.ID); err2 == nil {
+		for i, ref := range p.refs {
+			missing := ""
+			b, err2 := c.reader.Read(ref, s.ID, p.number(i), nil)
+			if err2 != nil {
+				missing = err2.Error()
+			}
+			err = errors.Join(err, put(b, int64(ref.Length), missing))
+		}
+	}
+	err = errors.Join(err, c.each(idKey(kChunk, s.ID), func(key, p []byte, err error) error {
 		if len(key) != keyLength(kChunk) {
 			return nil
 		}
-		n := chunkOf(key)
-		for ; next < n && len(s.Missing) < 1000; next++ {
-			hole(next, "it is not there")
-		}
-		next = n + 1
+		missing := ""
 		if err != nil {
-			hole(n, why(err))
+			missing = why(err)
 			p = c.t.rawValue(key)
 			p = p[:max(len(p)-sumLen, 0)]
 		}
-		if _, err := f.WriteAt(p, int64(n)*chunkSize); err != nil {
-			return err
-		}
-		end = int64(n)*chunkSize + int64(len(p))
-		return nil
-	})
-	for ; next < chunks && len(s.Missing) < 1000; next++ {
-		hole(next, "it is not there")
-	}
-	if err == nil && s.Size > end {
-		err = f.Truncate(s.Size)
+		return put(p, int64(len(p)), missing)
+	}))
+	if rest := m.size - end; rest > 0 {
+		err = errors.Join(err, put(nil, rest, "it is not there"), f.Truncate(m.size))
 	}
 	if err := errors.Join(err, c.aside.keep(f)); err != nil {
 		return fmt.Errorf("save body: %w", err)

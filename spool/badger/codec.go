@@ -153,3 +153,12 @@ func (d *dec) end() error {
 	}
 	return nil
 }
+
+// uint32 reads a number that must fit into 32 bits.
+func (d *dec) uint32() uint32 {
+	v := d.uint()
+	if v > 1<<32-1 {
+		d.fail()
+	}
+	return uint32(v)
+}

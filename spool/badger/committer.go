@@ -11,6 +11,7 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // op is one atomic change. run may be called several times, each time on a
@@ -58,6 +59,7 @@ type group struct {
 	err    error // of Badger's commit
 	size   int64 // octets of its records
 	freed  int64 // octets of the bodies that it freed
+	dead   []segment.Ref
 }
 
 // maxGroups bounds the groups that wait for the device.
@@ -182,7 +184,7 @@ func (e *Engine) commit(t *tx, g *group) {
 		g.log, g.err = e.wal.follow(t.logged(), waited)
 	}
 	if g.err == nil {
-		g.mark, g.size, g.freed = t.mark, t.size, t.freed
+		g.mark, g.size, g.freed, g.dead = t.mark, t.size, t.freed, t.dead
 		e.stats.log.Store(int64(e.wal.num))
 		e.stamped(t)
 		return
@@ -234,6 +236,9 @@ func (e *Engine) syncLoop() {
 		e.recordMark(list)
 		e.stats.committed(list)
 		for _, g := range list {
+			if g.err == nil {
+				e.segments.Free(g.dead...)
+			}
 			g.answer()
 			e.flight.Done()
 		}
@@ -280,7 +285,8 @@ func safely(f func() error) (err error) {
 // written. A view (read-only) is a tx too.
 type tx struct {
 	txn     *badgerdb.Txn
-	freed   int64 // octets of the bodies that it frees
+	freed   int64         // octets of the short bodies that it frees
+	dead    []segment.Ref // pieces of the long ones
 	entries int
 	size    int64
 	mark    mark // its number, if it is the committer's
@@ -299,12 +305,19 @@ func (t *tx) commit() error { return t.txn.Commit() }
 func (t *tx) logged() int64 { return t.size + int64(t.entries+4)*logOverhead }
 
 // set stores a payload, which it takes over.
-func (t *tx) set(key, payload []byte) error {
+func (t *tx) set(key, payload []byte) error { return t.setFor(key, payload, 0) }
+
+// setFor stores a payload, which it takes over, for some time; 0 is for ever.
+func (t *tx) setFor(key, payload []byte, d time.Duration) error {
 	value := seal(key, payload)
 	t.entries++
 	t.size += int64(len(key) + len(value) + entryOverhead)
 	t.values = t.values || len(value) >= valueThreshold
-	return t.txn.Set(key, value)
+	entry := badgerdb.NewEntry(key, value)
+	if d > 0 {
+		entry = entry.WithTTL(d)
+	}
+	return t.txn.SetEntry(entry)
 }
 
 func (t *tx) delete(key []byte) error {

@@ -44,7 +44,8 @@ func crashBody(token string, size int) []byte {
 
 // wait runs the load until stop, or the first error that is not Close's.
 func (l *crashLoad) wait() error {
-	errs := make(chan error, crashAccounts+2)
+	l.e.journal.least, l.e.journal.most = 5, 5
+	errs := make(chan error, crashAccounts+3)
 	var wg sync.WaitGroup
 	for i := range crashAccounts {
 		wg.Go(func() { errs <- l.client(i) })
@@ -52,6 +53,7 @@ func (l *crashLoad) wait() error {
 	for range 2 {
 		wg.Go(func() { errs <- l.runner() })
 	}
+	wg.Go(func() { errs <- l.keeper() })
 	wg.Wait()
 	close(errs)
 	for err := range errs {
@@ -209,6 +211,32 @@ func (l *crashLoad) runner() error {
 		if len(leases) == 0 {
 			time.Sleep(time.Millisecond)
 		}
+	}
+	return nil
+}
+
+// keeper does the housekeeping, much more often than it needs to be done, and
+// makes backups.
+func (l *crashLoad) keeper() error {
+	e := l.e
+	for n := 0; !l.stopped(); n++ {
+		var err error
+		switch n % 5 {
+		case 0, 2:
+			_, err = e.Backup(context.Background(), io.Discard, BackupOptions{})
+		case 1, 3:
+			if err = e.emptySparse(256 << 10); err == nil {
+				err = e.trimJournals()
+			}
+		case 4:
+			if n%20 == 4 {
+				err = e.compact()
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("housekeeping %d: %w", n, err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	return nil
 }

@@ -161,6 +161,10 @@ func copyDir(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
+		if f.IsDir() {
+			copyDir(t, filepath.Join(from, f.Name()), filepath.Join(to, f.Name()))
+			continue
+		}
 		if !f.Type().IsRegular() {
 			continue
 		}
@@ -177,12 +181,20 @@ func copyDir(t *testing.T, from, to string) {
 // flipBit turns a bit of a random file, in what is written of it, and tells
 // which.
 func flipBit(t *testing.T, dir string) string {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"*", segmentsName + "/*"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if filepath.Base(name) != segmentsName {
+				files = append(files, strings.TrimPrefix(name, dir+"/"))
+			}
+		}
 	}
 	for {
-		name := files[rand.IntN(len(files))].Name()
+		name := files[rand.IntN(len(files))]
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

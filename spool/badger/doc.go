@@ -21,16 +21,21 @@
 // # Reading
 //
 // Readers use Badger's snapshots and never wait for the committer. An open
-// Body holds its snapshot, which is why it can be read after its message is
-// gone.
+// Body holds none: a short one is in memory, the segments of a long one are
+// pinned, which is why it can be read after its message is gone.
 //
 // # Bodies
 //
-// A body is chunks of chunkSize. A body of one chunk is written in the very
-// transaction that commits the message. A longer one is written as it streams
-// in, each chunk durable before the next, under a garbage mark that the
-// commit takes off; what still has its mark when the spool is opened belonged
-// to no message, and is swept.
+// A body of up to inlineSize is a record, in the very transaction that commits
+// the message. A longer one goes to append-only files (package segment) as it
+// streams in, in pieces of chunkSize, and a record tells where they are. They
+// are durable before the transaction with that record begins, so none ever
+// leads to what is not there. What was appended and got no record is room that
+// is lost until its segment goes.
+//
+// A segment goes when nothing leads to it any more (sweepLoop); what is left in
+// those that are mostly empty is moved (sparse.go). The live octets of each are
+// counted in memory, from the records once after the start (countPieces).
 //
 // # Queue
 //

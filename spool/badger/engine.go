@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,12 +17,16 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 const (
-	// chunkSize is how much of a body one record holds. A transaction must
-	// hold several, and memory one for each transfer.
+	// chunkSize is how much of a long body goes into one piece; memory holds
+	// one for each transfer.
 	chunkSize = 128 << 10
+	// inlineSize is how long a body may be, in octets, to be stored as a
+	// record. Longer ones go to the segments.
+	inlineSize = 32 << 10
 
 	// memTableSize is that of one memtable and of its log. What has passed
 	// through stays on disk until it is compacted away: two logs, the tables
@@ -47,15 +52,20 @@ type Options struct {
 	// all. Badger maps its files into memory and does not survive a full disk:
 	// a negative MinFree, which watches nothing, is for tests.
 	MinFree int64
+
+	// datasync waits for the device; tests put one in that fails.
+	datasync func(*os.File) error
 }
 
 // Engine is a spool.Store on Badger.
 type Engine struct {
 	opt          Options
 	db           *badgerdb.DB
-	wal          *walSync  // the committer's
-	mark         *highMark // likewise
-	commits      uint64    // likewise: the number of the last
+	segments     *segment.Store
+	counting     sync.WaitGroup // countPieces
+	wal          *walSync       // the committer's
+	mark         *highMark      // likewise
+	commits      uint64         // likewise: the number of the last
 	losses       losses
 	checking     atomic.Bool
 	ids          mail.IDs
@@ -67,10 +77,9 @@ type Engine struct {
 	flight  sync.WaitGroup // groups that are not answered; the committer waits
 	stopped chan struct{}  // closed when syncLoop has ended
 
-	life   sync.Mutex // guards closed, bodies and users.Add
+	life   sync.Mutex // guards closed and users.Add
 	closed bool
 	users  sync.WaitGroup // verbs in progress
-	bodies map[*body]struct{}
 
 	broken     atomic.Pointer[error]
 	background *background
@@ -100,6 +109,9 @@ func Open(opt Options) (*Engine, error) {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.datasync == nil {
+		opt.datasync = datasync
 	}
 	if opt.MinFree == 0 {
 		opt.MinFree = DefaultMinFree
@@ -135,7 +147,6 @@ func Open(opt Options) (*Engine, error) {
 		// Leave room for the last operation, which may bring a chunk and more.
 		maxBatchSize: db.MaxBatchSize() - 4*chunkSize,
 		ops:          make(chan *op, maxBatchOps),
-		bodies:       make(map[*body]struct{}),
 		closing:      make(chan struct{}),
 		groups:       make(chan *group, maxGroups),
 		stopped:      make(chan struct{}),
@@ -160,6 +171,14 @@ func Open(opt Options) (*Engine, error) {
 		e.wal.close()
 		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
+	if e.segments, err = segment.Open(segment.Options{
+		Dir: filepath.Join(opt.Dir, segmentsName), Datasync: opt.datasync,
+		Dead: func() { signal(e.sweeper.wake) }, Logger: opt.Logger,
+	}); err != nil {
+		e.wal.close()
+		return nil, errors.Join(err, e.mark.close(), db.Close())
+	}
+	e.wal.datasync = opt.datasync
 	e.queue.init()
 	e.watch.init()
 	e.sweeper.init()
@@ -214,6 +233,8 @@ func (e *Engine) recover() error {
 	defer t.discard()
 	e.queue.load(t, e.opt.Logger)
 	e.findGarbage(t)
+	e.counting.Add(1)
+	go e.countPieces(e.view())
 	return nil
 }
 
@@ -236,10 +257,9 @@ func (e *Engine) Close() error {
 	<-e.stopped
 	<-e.sweeper.stopped
 	<-e.tally.stopped
-	for b := range e.bodies { // nobody adds or takes away any more
-		b.t.discard()
-	}
+	e.counting.Wait()
 	e.wal.close()
+	e.segments.Close()
 	if err := errors.Join(e.closeBadger(), e.mark.close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}

@@ -13,7 +13,6 @@ import (
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
-	"restante/internal/mail"
 	"restante/spool"
 )
 
@@ -60,7 +59,7 @@ func (t *tx) putEntry(id spool.MailboxID, n *spool.Entry) error {
 
 // removeEntry deletes an entry, leaves its tombstone, and drops its reference.
 // The caller stores the row and the index.
-func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, now time.Time, freed *[]mail.ID) error {
+func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, now time.Time) error {
 	count(m, n, -1)
 	if err := x.change(n.UID, &n.Flags, nil); err != nil {
 		return err
@@ -74,7 +73,7 @@ func (t *tx) removeEntry(m *spool.Mailbox, x *indexing, n *spool.Entry, now time
 	if err := t.set(journalKey(m.ID, m.ModSeq, n.UID), journalLine{gone: true, at: now}.encode()); err != nil {
 		return err
 	}
-	return t.unref(n.Message, 1, freed)
+	return t.unref(n.Message, 1)
 }
 
 func (t *tx) entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error) {
@@ -316,13 +315,10 @@ func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.Mailb
 	out.UIDValidity = target.UIDValidity
 	err = inSteps(uids, func(uids []spool.UID) error {
 		var part spool.Copied
-		var freed []mail.ID
 		err := e.do(func(t *tx) (err error) {
-			freed = freed[:0]
-			part, err = t.transfer(from, uids, to, move, e.opt.Now(), &freed)
+			part, err = t.transfer(from, uids, to, move, e.opt.Now())
 			return err
 		}, func() {
-			e.sweepAll(freed)
 			if len(part.Target) > 0 {
 				e.watch.notify([]spool.MailboxID{to})
 			}
@@ -339,7 +335,7 @@ func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.Mailb
 	return out, err
 }
 
-func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool, now time.Time, freed *[]mail.ID) (out spool.Copied, err error) {
+func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool, now time.Time) (out spool.Copied, err error) {
 	if _, err := t.row(from); err != nil {
 		return out, err
 	}
@@ -372,7 +368,7 @@ func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID
 	m.ModSeq++
 	index = t.index(from)
 	for i := range entries {
-		if err := t.removeEntry(&m, index, &entries[i], now, freed); err != nil {
+		if err := t.removeEntry(&m, index, &entries[i], now); err != nil {
 			return out, err
 		}
 	}
@@ -402,13 +398,10 @@ func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, err
 func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) (out []spool.UID, err error) {
 	err = inSteps(uids, func(uids []spool.UID) error {
 		var part []spool.UID
-		var freed []mail.ID
 		err := e.do(func(t *tx) (err error) {
-			freed = freed[:0]
-			part, err = t.remove(id, uids, deletedOnly, e.opt.Now(), &freed)
+			part, err = t.remove(id, uids, deletedOnly, e.opt.Now())
 			return err
 		}, func() {
-			e.sweepAll(freed)
 			if len(part) > 0 {
 				e.watch.notify([]spool.MailboxID{id})
 			}
@@ -421,7 +414,7 @@ func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) 
 	return out, err
 }
 
-func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now time.Time, freed *[]mail.ID) (out []spool.UID, err error) {
+func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now time.Time) (out []spool.UID, err error) {
 	m, err := t.row(id)
 	if err != nil {
 		return nil, err
@@ -437,7 +430,7 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now 
 		if deletedOnly && n.Flags.System&spool.Deleted == 0 {
 			continue
 		}
-		if err := t.removeEntry(&m, index, n, now, freed); err != nil {
+		if err := t.removeEntry(&m, index, n, now); err != nil {
 			return nil, err
 		}
 		out = append(out, n.UID)

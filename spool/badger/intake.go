@@ -9,7 +9,12 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
+
+// syncEvery is how much of a body may wait in memory of the kernel: a fast
+// sender is held back to the pace of the device.
+const syncEvery = 1 << 20
 
 // staged is a message on its way in.
 type staged struct {
@@ -17,10 +22,12 @@ type staged struct {
 	id   mail.ID
 	size int64
 	hash hash.Hash
-	// buf is the chunk being filled; it is full only on its way out.
-	buf     []byte
-	flushed uint32 // chunks written
-	ended   bool
+	// buf is the piece being filled; it is full only on its way out.
+	buf []byte
+	// pieces are in the segments; of them, unsynced octets may not be durable.
+	pieces   []segment.Ref
+	unsynced int
+	ended    bool
 }
 
 // Create opens a staging area.
@@ -41,7 +48,7 @@ func (e *Engine) Create() (spool.Staged, error) {
 func (s *staged) ID() mail.ID { return s.id }
 func (s *staged) Size() int64 { return s.size }
 
-// Write appends to the body; each full chunk is durable before it returns.
+// Write appends to the body.
 func (s *staged) Write(p []byte) (int, error) {
 	if s.ended {
 		return 0, spool.ErrClosed
@@ -72,7 +79,7 @@ func (s *staged) grow(need int) {
 	s.buf = append(make([]byte, 0, c), s.buf...)
 }
 
-// flush writes the full chunk out, under the garbage mark.
+// flush writes the full piece out. Nothing refers to it before the commit.
 func (s *staged) flush() error {
 	if err := s.e.enter(); err != nil {
 		return err
@@ -81,20 +88,25 @@ func (s *staged) flush() error {
 	if err := s.e.room(); err != nil {
 		return err
 	}
-	n := s.flushed
-	err := s.e.do(func(t *tx) error {
-		if n == 0 {
-			if err := t.set(idKey(kGarbage, s.id), []byte{recordVersion}); err != nil {
-				return err
-			}
-		}
-		return t.set(chunkKey(s.id, n), s.buf)
-	}, nil)
-	if err != nil {
+	if err := s.put(s.buf); err != nil {
 		return fmt.Errorf("spool: write body: %w", err)
 	}
-	s.flushed++
 	s.buf = s.buf[:0]
+	if s.unsynced < syncEvery {
+		return nil
+	}
+	s.unsynced = 0
+	return s.e.syncPieces()
+}
+
+// put appends a piece, which streamed in, to the body.
+func (s *staged) put(parts ...[]byte) error {
+	ref, err := s.e.appendPiece(s.id, uint32(len(s.pieces))+1, parts...)
+	if err != nil {
+		return err
+	}
+	s.pieces = append(s.pieces, ref)
+	s.unsynced += int(ref.Length)
 	return nil
 }
 
@@ -104,9 +116,13 @@ func (s *staged) Abort() {
 		return
 	}
 	s.ended, s.buf = true, nil
-	if s.flushed > 0 {
-		s.e.sweeper.body(s.id)
-	}
+	s.free()
+}
+
+// free gives the pieces up.
+func (s *staged) free() {
+	s.e.segments.Free(s.pieces...)
+	s.pieces = nil
 }
 
 // Commit makes the message durable.
@@ -122,10 +138,17 @@ func (s *staged) Commit(ctx context.Context, m spool.Message) (spool.Receipt, er
 	if err != nil {
 		return spool.Receipt{}, err
 	}
+	c.once = true
+	done := s.e.submit(c.run, c.after)
 	select {
-	case err = <-s.e.submit(c.run, c.after):
+	case err = <-done:
 	case <-ctx.Done():
 		// The operation goes on; if it succeeds the message is there.
+		go func() {
+			if err := <-done; err != nil {
+				c.undo(err)
+			}
+		}()
 		return spool.Receipt{}, fmt.Errorf("%w: %w", spool.ErrUncertain, context.Cause(ctx))
 	}
 	if err != nil {
@@ -137,36 +160,85 @@ func (s *staged) Commit(ctx context.Context, m spool.Message) (spool.Receipt, er
 
 // commitment is the change that a Commit or a Report makes.
 type commitment struct {
-	s       *staged
-	m       spool.Message
-	hash    [32]byte
+	s    *staged
+	m    spool.Message
+	hash [32]byte
+	// inline is a short body, with room for its checksum; where is a long one's.
+	inline  []byte
+	where   piecesRecord
+	once    bool // Message.Once counts
 	receipt spool.Receipt
 	tasks   []taskRecord
 	touched []spool.MailboxID
 }
 
-var errNothing = errors.New("spool: a message without deposits and tasks")
+var (
+	errNothing = errors.New("spool: a message without deposits and tasks")
+	errHead    = errors.New("spool: the head of a message is too long")
+	errOnce    = errors.New("spool: too long a time for a message not to be taken again")
+)
 
-// prepare ends the staging area and checks what does not need the storage.
+// prepare ends the staging area, checks what does not need the storage, and
+// makes durable what goes to the segments.
 func (s *staged) prepare(m spool.Message) (*commitment, error) {
-	if s.ended {
+	switch {
+	case s.ended:
 		return nil, spool.ErrClosed
-	}
-	if len(m.Deposits)+len(m.Tasks) == 0 {
+	case len(m.Deposits)+len(m.Tasks) == 0:
 		return nil, errNothing
+	case len(m.Head) > spool.MaxHead:
+		return nil, errHead
+	case m.OnceFor > spool.MaxOnce:
+		return nil, errOnce
 	}
 	for _, task := range m.Tasks {
 		if err := checkTask(task); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.lead(m.Head); err != nil {
-		return nil, err
-	}
 	s.ended = true
 	c := &commitment{s: s, m: m}
+	s.hash.Write(m.Head)
 	s.hash.Sum(c.hash[:0])
+	if err := c.place(); err != nil {
+		s.free()
+		return nil, fmt.Errorf("spool: write body: %w", err)
+	}
+	s.buf = nil
 	return c, nil
+}
+
+// place decides where the body is, and puts the rest of it there.
+func (c *commitment) place() error {
+	s, head := c.s, c.m.Head
+	if n := len(head) + len(s.buf); len(s.pieces) == 0 && n <= inlineSize {
+		if len(head) == 0 {
+			c.inline = s.buf
+			return nil
+		}
+		c.inline = append(append(make([]byte, 0, n+sumLen), head...), s.buf...)
+		return nil
+	}
+	if len(s.pieces) == 0 {
+		if err := s.put(head, s.buf); err != nil {
+			return err
+		}
+		head = nil
+	} else if len(s.buf) > 0 {
+		if err := s.put(s.buf); err != nil {
+			return err
+		}
+	}
+	if len(head) > 0 {
+		ref, err := s.e.appendPiece(s.id, 0, head)
+		if err != nil {
+			return err
+		}
+		s.pieces = append([]segment.Ref{ref}, s.pieces...)
+		c.where.head = true
+	}
+	c.where.refs = s.pieces
+	return s.e.syncPieces()
 }
 
 // run writes everything that makes the message one.
@@ -174,19 +246,23 @@ func (c *commitment) run(t *tx) error {
 	s, now := c.s, c.s.e.opt.Now()
 	c.receipt = spool.Receipt{ID: s.id}
 	c.tasks, c.touched = c.tasks[:0], c.touched[:0]
-	chunks := s.flushed
-	if len(s.buf) > 0 {
-		if err := t.set(chunkKey(s.id, chunks), s.buf); err != nil {
-			return err
-		}
-		chunks++
-	}
-	if s.flushed > 0 {
-		if err := t.delete(idKey(kGarbage, s.id)); err != nil {
+	if c.once {
+		if err := t.once(s.id, &c.m, now); err != nil {
 			return err
 		}
 	}
-	rec := messageRecord{env: c.m.Envelope, size: s.size, hash: c.hash, chunks: chunks}
+	rec := messageRecord{env: c.m.Envelope, size: s.size + int64(len(c.m.Head)), hash: c.hash, head: int64(len(c.m.Head))}
+	if len(c.where.refs) > 0 {
+		rec.packed, rec.chunks = true, uint32(len(c.where.refs))
+		if err := t.set(idKey(kPieces, s.id), c.where.encode()); err != nil {
+			return err
+		}
+	} else if len(c.inline) > 0 {
+		rec.chunks = 1
+		if err := t.set(chunkKey(s.id, 0), c.inline); err != nil {
+			return err
+		}
+	}
 	rec.env.Arrived = now
 	if err := t.set(idKey(kMessage, s.id), rec.encode()); err != nil {
 		return err
@@ -197,7 +273,7 @@ func (c *commitment) run(t *tx) error {
 		}
 	}
 	for _, d := range c.m.Deposits {
-		at, err := t.deposit(s.id, s.size, d, now)
+		at, err := t.deposit(s.id, rec.size, d, now)
 		if err != nil {
 			return err
 		}
@@ -225,7 +301,7 @@ func (c *commitment) after() {
 
 // undo frees the body after the change failed for certain.
 func (c *commitment) undo(err error) {
-	if c.s.flushed > 0 && !errors.Is(err, spool.ErrUncertain) {
-		c.s.e.sweeper.body(c.s.id)
+	if !errors.Is(err, spool.ErrUncertain) {
+		c.s.free()
 	}
 }

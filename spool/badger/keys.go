@@ -24,9 +24,13 @@ import (
 //	m ID                                     message: envelope, size, hash, chunks
 //	r ID                                     references to it, next task number
 //	s ID                                     its structure, if a mailbox shows it
-//	b ID chunk:4                             its body
-//	g ID                                     garbage mark: the chunks of ID belong to
-//	                                         no message (not yet, or no longer)
+//	b ID 0:4                                 its body, if that is short
+//	p ID                                     where the pieces of a long one are in
+//	                                         the segments
+//	o name:32                                a message that is not taken again until
+//	                                         then: its ID; see spool.Message.Once
+//	g ID                                     up to format 3: the chunks of ID belong
+//	                                         to no message
 //
 //	t ID n:2                                 task: state, times, recipients
 //	q route 0 domain 0 prio:1 due:8 ID n:2   tasks in state queued, by destination;
@@ -53,6 +57,8 @@ const (
 	kRefs        = 'r'
 	kStructure   = 's'
 	kChunk       = 'b'
+	kPieces      = 'p'
+	kOnce        = 'o'
 	kGarbage     = 'g'
 	kTask        = 't'
 	kQueue       = 'q'

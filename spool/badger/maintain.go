@@ -44,6 +44,9 @@ func (e *Engine) maintainLoop() {
 			trimmed = time.Now()
 			e.maintenance("trim journals", e.trimJournals)
 		}
+		if len(e.sparse(sparseAfter)) > 0 {
+			e.maintenance("empty segments", func() error { return e.emptySparse(sparseAfter) })
+		}
 		if e.stats.freed.Load() >= e.worthwhile() && e.quiet() {
 			e.maintenance("compact", e.compact)
 		}

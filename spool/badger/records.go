@@ -27,8 +27,12 @@ func openRecord(payload []byte) *dec {
 type messageRecord struct {
 	env    mail.Envelope
 	size   int64
-	hash   [32]byte
+	hash   [32]byte // of what follows the head, and then the head
 	chunks uint32
+	// packed tells that the body is in segments, where p says.
+	packed bool
+	// head is how much of the body was Message.Head.
+	head int64
 }
 
 func (m *messageRecord) encode() []byte {
@@ -51,28 +55,59 @@ func (m *messageRecord) encode() []byte {
 	e.uint(uint64(m.size))
 	e.raw(m.hash[:])
 	e.uint(uint64(m.chunks))
-	e.wishes(env)
+	e.more(m)
 	return e.b
 }
 
-// wishes are what was added to the envelope later: they stand at the end, if
-// there are any.
-func (e *enc) wishes(env *mail.Envelope) {
-	if env.By.IsZero() && env.HoldUntil.IsZero() {
+// What was added to the record later stands at its end, if there is any of it.
+const (
+	moreWishes = 1 << iota // of the envelope
+	moreHead
+	morePacked
+)
+
+func (e *enc) more(m *messageRecord) {
+	env, flags := &m.env, byte(0)
+	if !env.By.IsZero() || !env.HoldUntil.IsZero() {
+		flags |= moreWishes
+	}
+	if m.head > 0 {
+		flags |= moreHead
+	}
+	if m.packed {
+		flags |= morePacked
+	}
+	if flags == 0 {
 		return
 	}
-	e.time(env.By.At)
-	e.bool(env.By.Return)
-	e.bool(env.By.Trace)
-	e.time(env.HoldUntil)
+	e.byte(flags)
+	if flags&moreWishes != 0 {
+		e.time(env.By.At)
+		e.bool(env.By.Return)
+		e.bool(env.By.Trace)
+		e.time(env.HoldUntil)
+	}
+	if flags&moreHead != 0 {
+		e.uint(uint64(m.head))
+	}
 }
 
-func (d *dec) wishes(env *mail.Envelope) {
+func (d *dec) more(m *messageRecord) {
 	if len(d.b) == 0 {
 		return
 	}
-	env.By = mail.By{At: d.time(), Return: d.bool(), Trace: d.bool()}
-	env.HoldUntil = d.time()
+	flags := d.byte()
+	if flags&moreWishes != 0 {
+		m.env.By = mail.By{At: d.time(), Return: d.bool(), Trace: d.bool()}
+		m.env.HoldUntil = d.time()
+	}
+	if flags&moreHead != 0 {
+		m.head = int64(d.uint())
+	}
+	m.packed = flags&morePacked != 0
+	if flags == 0 || flags >= morePacked<<1 || m.head < 0 || m.head > m.size {
+		d.fail()
+	}
 }
 
 func decodeMessage(payload []byte) (m messageRecord, err error) {
@@ -97,7 +132,7 @@ func decodeMessage(payload []byte) (m messageRecord, err error) {
 	m.size = int64(d.uint())
 	copy(m.hash[:], d.take(uint64(len(m.hash))))
 	m.chunks = uint32(d.uint())
-	d.wishes(env)
+	d.more(&m)
 	return m, d.end()
 }
 

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // RestoreOptions says where a spool is restored to, and as what.
@@ -113,9 +114,13 @@ func restore(ctx context.Context, opt RestoreOptions, chain chain, work string) 
 	if err != nil {
 		return info, err
 	}
-	r := &restorer{opt: opt, db: db, dir: work, chain: chain}
+	segments, err := segment.Open(segment.Options{Dir: filepath.Join(work, segmentsName), Logger: opt.Logger})
+	if err != nil {
+		return info, errors.Join(err, db.Close())
+	}
+	r := &restorer{opt: opt, db: db, dir: work, chain: chain, segments: segments}
 	info, err = r.run(ctx)
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, segments.Sync(), segments.Close(), db.Close()); err != nil {
 		return info, err
 	}
 	// Close has written everything to tables.
@@ -177,7 +182,9 @@ type restorer struct {
 	dir   string
 	chain chain
 
-	t *tx
+	t        *tx
+	segments *segment.Store
+	long     longBody
 	// validity is the UIDVALIDITY given last, if they are renewed.
 	validity uint64
 	damaged  uint64
@@ -211,6 +218,11 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 		if err != nil {
 			return info, err
 		}
+		if taken, err := r.body(key, value); err != nil {
+			return info, err
+		} else if taken {
+			continue
+		}
 		if r.t.entries == maxBatchEntries || r.t.size+int64(len(key)+len(value)) > restoreBatch {
 			if err := r.turn(); err != nil {
 				return info, err
@@ -237,14 +249,22 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 	return info, nil
 }
 
-// turn commits the transaction and begins another.
-func (r *restorer) turn() error {
+// room fails with spool.ErrFull when the disk is filling up.
+func (r *restorer) room() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(r.dir, &st); err != nil {
 		return fmt.Errorf("statfs: %w", err)
 	}
 	if int64(st.Bavail)*int64(st.Bsize) < r.opt.MinFree {
 		return fmt.Errorf("%w: less than %d octets free", spool.ErrFull, r.opt.MinFree)
+	}
+	return nil
+}
+
+// turn commits the transaction and begins another.
+func (r *restorer) turn() error {
+	if err := r.room(); err != nil {
+		return err
 	}
 	if err := r.t.commit(); err != nil {
 		return err
@@ -266,6 +286,17 @@ func (r *restorer) record(key, value []byte) error {
 	}
 	payload = append(make([]byte, 0, len(payload)+sumLen), payload...)
 	switch {
+	case key[0] == kMessage:
+		if payload, err = r.message(idOf(key), payload); err != nil {
+			return fmt.Errorf("message: %w", err)
+		}
+	case key[0] == kOnce:
+		once, err := decodeOnce(payload)
+		left := once.until.Sub(r.opt.Now())
+		if err != nil || left <= 0 {
+			return err
+		}
+		return r.t.setFor(key, payload, left)
 	case r.opt.Queue == AsHeld && (key[0] == kQueue || key[0] == kTimer):
 		return nil
 	case r.opt.Queue == AsHeld && key[0] == kTask:

@@ -90,17 +90,22 @@ func TestTwoFloors(t *testing.T) {
 // later, without a restart.
 func TestSweepWaitsForRoom(t *testing.T) {
 	e := open(t, Options{})
-	s := stage(t, e, make([]byte, 3*chunkSize))
+	const gone = spool.MailboxID(99)
+	if err := e.do(func(t *tx) error {
+		return errors.Join(t.set(journalKey(gone, 1, 1), journalLine{}.encode()), t.set(mailboxKey(kZombie, gone), []byte{recordVersion}))
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
 	setFree(e, 0)
-	s.Abort()
+	e.sweeper.mailbox(gone)
 	for e.sweeper.backlog() == 0 || e.sweeperBusy() {
 		time.Sleep(time.Millisecond)
 	}
 	setFree(e, DefaultMinFree)
 	signal(e.sweeper.wake)
 	e.settled()
-	if n := count0(t, e, kChunk); n != 0 {
-		t.Errorf("%d chunks are left", n)
+	if n := count0(t, e, kJournal) + count0(t, e, kZombie); n != 0 {
+		t.Errorf("%d records are left", n)
 	}
 }
 

@@ -78,7 +78,6 @@ type settling struct {
 	was   taskRecord
 	tasks []taskRecord // the task if it goes on, and those it was moved to
 	reach *destinationRecord
-	freed []mail.ID
 }
 
 // newSettling checks the lease and protects it until after or undo.
@@ -135,7 +134,7 @@ func (c *settling) undo(err error) {
 
 // run writes the settlement.
 func (c *settling) run(t *tx) error {
-	c.tasks, c.freed, c.reach = c.tasks[:0], c.freed[:0], nil
+	c.tasks, c.reach = c.tasks[:0], nil
 	id, now := c.l.Task.ID, c.e.opt.Now()
 	old, err := t.task(id)
 	if errors.Is(err, spool.ErrNotFound) {
@@ -157,7 +156,7 @@ func (c *settling) run(t *tx) error {
 		if err := t.dropTask(id, &old); err != nil {
 			return err
 		}
-		if err := t.unref(id.Message, 1, &c.freed); err != nil {
+		if err := t.unref(id.Message, 1); err != nil {
 			return err
 		}
 	} else {
@@ -270,7 +269,6 @@ func (c *settling) after() {
 		q.mu.Unlock()
 	}
 	q.release(c.l.Task.ID, &c.was, c.tasks...)
-	c.e.sweepAll(c.freed)
 	for _, r := range c.reports {
 		r.after()
 	}

@@ -86,9 +86,9 @@ func TestSpaceComesBack(t *testing.T) {
 // the bodies.
 func TestSpaceOfADrainedQueue(t *testing.T) {
 	e := open(t, Options{})
-	body := make([]byte, chunkSize)
+	body := make([]byte, inlineSize)
 	rnd := rand.NewChaCha8([32]byte{})
-	const n = 800 // 100 MB, with tombstones that stay in memory
+	const n = 3200 // 100 MB, with tombstones that stay in memory
 	for range n {
 		rnd.Read(body)
 		commit(t, e, body, forBob)

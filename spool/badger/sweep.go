@@ -9,10 +9,6 @@ import (
 	"restante/spool"
 )
 
-// inlineChunks is how many chunks a body may have to be freed in the very
-// transaction that drops its last reference.
-const inlineChunks = 4
-
 // sweepStep bounds the records that one sweeping transaction deletes, so that
 // sweeping never holds up a commit for long.
 const sweepStep = 256
@@ -20,11 +16,10 @@ const sweepStep = 256
 // sweepRetry is how long to wait for room on the disk.
 const sweepRetry = 5 * time.Second
 
-// sweeper frees in the background what no longer belongs to anything: chunks
-// under a garbage mark, entries of deleted mailboxes.
+// sweeper frees in the background what no longer belongs to anything: entries
+// of deleted mailboxes, segments without a live body.
 type sweeper struct {
 	mu        sync.Mutex
-	bodies    []mail.ID
 	mailboxes []spool.MailboxID
 	wake      chan struct{}
 	stopped   chan struct{}
@@ -38,22 +33,11 @@ func (s *sweeper) init() {
 	s.idle = sync.NewCond(&s.mu)
 }
 
-func (s *sweeper) body(id mail.ID) {
-	s.putBody(id)
-	signal(s.wake)
-}
-
 // backlog is how much is left to do.
 func (s *sweeper) backlog() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.bodies) + len(s.mailboxes)
-}
-
-func (s *sweeper) putBody(id mail.ID) {
-	s.mu.Lock()
-	s.bodies = append(s.bodies, id)
-	s.mu.Unlock()
+	return len(s.mailboxes)
 }
 
 func (s *sweeper) mailbox(id spool.MailboxID) {
@@ -90,6 +74,9 @@ func (e *Engine) sweepLoop() {
 			s.mu.Unlock()
 			return
 		}
+		if err := e.segments.Collect(); err != nil {
+			e.opt.Logger.Error("sweep", "err", err)
+		}
 		for e.sweepOne() {
 		}
 	}
@@ -104,11 +91,6 @@ func (e *Engine) sweepOne() bool {
 	var work func() error
 	var again func() // work that the disk had no room for
 	switch {
-	case len(s.bodies) > 0:
-		id := s.bodies[0]
-		s.bodies = s.bodies[1:]
-		work = func() error { return e.sweepBody(id) }
-		again = func() { s.putBody(id) }
 	case len(s.mailboxes) > 0:
 		id := s.mailboxes[0]
 		s.mailboxes = s.mailboxes[1:]
@@ -138,14 +120,13 @@ func (e *Engine) settled() {
 	s := &e.sweeper
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.busy || len(s.bodies)+len(s.mailboxes) > 0 {
+	for s.busy || len(s.mailboxes) > 0 {
 		s.idle.Wait()
 	}
 }
 
 // findGarbage gives the sweeper what an earlier run left.
 func (e *Engine) findGarbage(t *tx) {
-	collect(t, []byte{kGarbage}, func(key []byte) { e.sweeper.body(idOf(key)) })
 	collect(t, []byte{kZombie}, func(key []byte) { e.sweeper.mailbox(mailboxOf(key)) })
 }
 
@@ -182,42 +163,6 @@ func (e *Engine) step(run func(*tx) error, after func()) error {
 	return e.do(run, after)
 }
 
-// sweepBody deletes chunks, and then their garbage mark. Those of a message
-// that is there have no business under a mark: only that goes.
-func (e *Engine) sweepBody(id mail.ID) error {
-	alive := false
-	if err := e.read(func(t *tx) (err error) {
-		alive, err = t.has(idKey(kMessage, id))
-		return err
-	}); err != nil {
-		return err
-	}
-	if alive {
-		e.opt.Logger.Error("a stored message was marked as garbage; it is kept", "id", id)
-		return e.step(func(t *tx) error { return t.delete(idKey(kGarbage, id)) }, nil)
-	}
-	for {
-		keys, err := e.firstKeys(idKey(kChunk, id), sweepStep)
-		if err != nil {
-			return err
-		}
-		last := len(keys) < sweepStep
-		if err := e.step(func(t *tx) error {
-			for _, k := range keys {
-				if err := t.delete(k); err != nil {
-					return err
-				}
-			}
-			if last {
-				return t.delete(idKey(kGarbage, id))
-			}
-			return nil
-		}, nil); err != nil || last {
-			return err
-		}
-	}
-}
-
 // sweepMailbox frees the entries of a deleted mailbox, its journal and index, and then
 // the zombie record.
 func (e *Engine) sweepMailbox(id spool.MailboxID) error {
@@ -237,12 +182,10 @@ func (e *Engine) sweepMailbox(id spool.MailboxID) error {
 			if len(keys) == 0 {
 				break
 			}
-			var freed []mail.ID
 			if err := e.step(func(t *tx) error {
-				freed = freed[:0]
 				for _, k := range keys {
 					if kind == kEntry {
-						if err := t.dropEntry(k, &freed); err != nil {
+						if err := t.dropEntry(k); err != nil {
 							return err
 						}
 					}
@@ -251,7 +194,7 @@ func (e *Engine) sweepMailbox(id spool.MailboxID) error {
 					}
 				}
 				return nil
-			}, func() { e.sweepAll(freed) }); err != nil {
+			}, nil); err != nil {
 				return err
 			}
 		}
@@ -261,7 +204,7 @@ func (e *Engine) sweepMailbox(id spool.MailboxID) error {
 
 // dropEntry drops the reference that the entry under a key holds. An entry
 // that cannot be read holds none that could be found.
-func (t *tx) dropEntry(key []byte, freed *[]mail.ID) error {
+func (t *tx) dropEntry(key []byte) error {
 	n, err := load(t, key, func(p []byte) (spool.Entry, error) { return decodeEntry(0, p) })
 	if errors.Is(err, spool.ErrNotFound) || errors.Is(err, spool.ErrCorrupt) {
 		return nil
@@ -269,13 +212,7 @@ func (t *tx) dropEntry(key []byte, freed *[]mail.ID) error {
 	if err != nil {
 		return err
 	}
-	return t.unref(n.Message, 1, freed)
-}
-
-func (e *Engine) sweepAll(ids []mail.ID) {
-	for _, id := range ids {
-		e.sweeper.body(id)
-	}
+	return t.unref(n.Message, 1)
 }
 
 // ref adds references to a message.
@@ -288,9 +225,8 @@ func (t *tx) ref(id mail.ID, n int) error {
 	return t.set(idKey(kRefs, id), r.encode())
 }
 
-// unref drops references. With the last one the message goes; a body too long
-// to be deleted here is marked and its ID appended to freed, for the sweeper.
-func (t *tx) unref(id mail.ID, n int, freed *[]mail.ID) error {
+// unref drops references. With the last one the message goes, and its body.
+func (t *tx) unref(id mail.ID, n int) error {
 	r, err := load(t, idKey(kRefs, id), decodeRefs)
 	if err != nil {
 		return err
@@ -303,20 +239,27 @@ func (t *tx) unref(id mail.ID, n int, freed *[]mail.ID) error {
 	if err != nil {
 		return err
 	}
+	if !m.packed {
+		t.freed += m.size
+	}
+	return t.free(id, &m)
+}
+
+// free deletes all that is stored of a message but its tasks. What is not
+// known of a message whose record cannot be read (nil) is looked for.
+func (t *tx) free(id mail.ID, m *messageRecord) error {
 	for _, kind := range []byte{kMessage, kRefs, kStructure} {
 		if err := t.delete(idKey(kind, id)); err != nil {
 			return err
 		}
 	}
-	t.freed += m.size
-	if m.chunks > inlineChunks {
-		*freed = append(*freed, id)
-		return t.set(idKey(kGarbage, id), []byte{recordVersion})
-	}
-	for i := range m.chunks {
-		if err := t.delete(chunkKey(id, i)); err != nil {
+	if m == nil || !m.packed {
+		if err := t.delete(chunkKey(id, 0)); err != nil {
 			return err
 		}
+	}
+	if m == nil || m.packed {
+		return t.dropPieces(id)
 	}
 	return nil
 }

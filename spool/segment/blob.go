@@ -41,6 +41,9 @@ func (r Ref) takes() int64 { return int64(headLen) + int64(r.Length) }
 // end is where the blob ends in its segment.
 func (r Ref) end() int64 { return int64(r.Offset) + r.takes() }
 
+// Room is how large a buffer must be to read a blob of some length into it.
+func Room(length uint32) int { return headLen + int(length) }
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // head makes the head of a blob.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"time"
 
 	"restante/internal/mail"
 	"restante/spool"
@@ -22,6 +24,8 @@ func bodyTests() []contractTest {
 		{"BodyKeptWhileOpen", testBodyKeptWhileOpen},
 		{"BodyFreed", testBodyFreed},
 		{"Structure", testStructure},
+		{"Head", testHead},
+		{"Once", testOnce},
 	}
 }
 
@@ -252,4 +256,125 @@ func testStructure(c *contract) {
 			c.Errorf("structure of no message: %v", err)
 		}
 	})
+}
+
+// What is known last is read first.
+func testHead(c *contract) {
+	type stored struct {
+		id   mail.ID
+		want []byte
+		hash [32]byte
+	}
+	var list []stored
+	for i, n := range []int{0, 1, 3000, 60_000, 128 << 10, 128<<10 + 1, 700_000} {
+		for _, h := range []int{0, 1, 900, 70_000, spool.MaxHead} {
+			head, body := noise(h, 7), noise(n, uint64(i))
+			s, err := c.store.Create()
+			c.must(err)
+			_, err = s.Write(body)
+			c.must(err)
+			m := spool.Message{Head: head, Deposits: []spool.Deposit{{Account: "alice", Prefix: []byte("P: x\r\n")}}}
+			r, err := s.Commit(c.Context(), m)
+			c.must(err)
+			list = append(list, stored{r.ID, slices.Concat(head, body), sha256.Sum256(slices.Concat(body, head))})
+			clear(head) // it is not the engine's to keep
+		}
+	}
+	s, err := c.store.Create()
+	c.must(err)
+	if _, err := s.Commit(c.Context(), spool.Message{Head: make([]byte, spool.MaxHead+1), Deposits: []spool.Deposit{{Account: "alice"}}}); err == nil {
+		c.Error("a head above MaxHead was stored")
+	}
+	s.Abort()
+	c.lasting(func() {
+		for _, m := range list {
+			info, err := c.store.Stat(m.id)
+			c.must(err)
+			if info.Size != int64(len(m.want)) || info.Hash != m.hash {
+				c.Errorf("size %d, want %d, or another hash", info.Size, len(m.want))
+			}
+			body, err := c.store.OpenBody(m.id)
+			c.must(err)
+			if len(m.want) == 0 {
+				continue // testEmptyBody
+			}
+			if err := readAlike(body, m.want, 3); err != nil {
+				c.Errorf("a body of %d octets: %v", len(m.want), err)
+			}
+			c.must(body.Close())
+		}
+		for i, e := range c.entries(c.mailbox("alice", spool.Inbox).ID) {
+			if e.Size != int64(len(list[i].want)+len("P: x\r\n")) {
+				c.Errorf("entry %d has %d octets", e.UID, e.Size)
+			}
+		}
+	})
+}
+
+// A transaction that is repeated is taken once.
+func testOnce(c *contract) {
+	commit := func(name byte, d time.Duration) (mail.ID, error) {
+		s, err := c.store.Create()
+		c.must(err)
+		defer s.Abort()
+		_, err = s.Write(noise(100, uint64(name)))
+		c.must(err)
+		m := spool.Message{Deposits: []spool.Deposit{{Account: "alice"}}, OnceFor: d}
+		m.Once[31] = name
+		r, err := s.Commit(c.Context(), m)
+		return r.ID, err
+	}
+	isDuplicate := func(err error, of mail.ID) {
+		c.Helper()
+		var dup *spool.DuplicateError
+		if !errors.As(err, &dup) || dup.ID != of {
+			c.Errorf("error %v, want a duplicate of %s", err, of)
+		}
+	}
+	first, err := commit(1, time.Hour)
+	c.must(err)
+	other, err := commit(2, 100*time.Minute)
+	c.must(err)
+	for range 2 {
+		_, err = commit(0, time.Hour) // no name
+		c.must(err)
+	}
+	c.lasting(func() {
+		_, err := commit(1, time.Hour)
+		isDuplicate(err, first)
+	})
+	c.clock.Advance(59 * time.Minute)
+	_, err = commit(1, time.Minute)
+	isDuplicate(err, first)
+	c.clock.Advance(2 * time.Minute)
+	again, err := commit(1, time.Hour)
+	c.must(err)
+	_, err = commit(1, time.Hour)
+	isDuplicate(err, again)
+	_, err = commit(2, time.Minute)
+	isDuplicate(err, other)
+	if _, err = commit(3, spool.MaxOnce+1); err == nil {
+		c.Error("a time above MaxOnce was taken")
+	}
+	// Many at one time, in one batch perhaps.
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	taken := 0
+	for range 8 {
+		wg.Go(func() {
+			_, err := commit(9, time.Hour)
+			var dup *spool.DuplicateError
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				taken++
+			} else if !errors.As(err, &dup) {
+				c.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if taken != 1 {
+		c.Errorf("%d of one message were taken", taken)
+	}
 }

@@ -36,6 +36,9 @@ func TestPolicy(t *testing.T) {
 		{"trusted at submission", Submission, client{addr: near, tls: true}, 530, 0, 550, 0, 0, 0},
 		{"account", Submission, client{addr: far, tls: true, account: "alice"}, 0, 0, 0, 0, 553, 553},
 		{"account that may send reports", Submission, client{addr: far, tls: true, account: "bob"}, 0, 0, 0, 553, 553, 0},
+		{"LMTP from anywhere", LMTP, client{addr: far, tls: true}, 550, 0, 550, 0, 0, 0},
+		{"LMTP, trusted", LMTP, client{addr: near}, 0, 0, 550, 0, 0, 0},
+		{"LMTP at the Unix socket", LMTP, client{local: true}, 0, 0, 550, 0, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := policy{role: c.role, trusted: trusted, accept: acceptor, senders: fakeDirectory{}}
@@ -58,6 +61,32 @@ func TestPolicy(t *testing.T) {
 			check("as carol", p.sender(c.client, remote), c.asRemote)
 			check("as nobody", p.sender(c.client, mail.Address{}), c.asNothing)
 		})
+	}
+}
+
+// TestPolicyOfWishes: who may push in front, have mail held, and speak for others.
+func TestPolicyOfWishes(t *testing.T) {
+	near, far := netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("192.0.2.1")
+	for _, c := range []struct {
+		name                 string
+		role                 Role
+		client               client
+		ask, relay, xclients bool
+	}{
+		{"stranger", Relay, client{addr: far}, false, false, false},
+		{"without an address", Relay, client{}, false, false, false},
+		{"trusted", Relay, client{addr: near}, true, true, true},
+		{"account", Relay, client{addr: far, account: "alice"}, true, true, false},
+		{"trusted at submission", Submission, client{addr: near}, false, false, true},
+		{"account at submission", Submission, client{addr: far, account: "alice"}, true, true, false},
+		{"LMTP", LMTP, client{addr: near}, true, false, true},
+		{"LMTP at the Unix socket", LMTP, client{local: true}, true, false, false},
+	} {
+		networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		p := policy{role: c.role, trusted: networks, xclient: networks}
+		if p.mayAsk(c.client) != c.ask || p.mayRelay(c.client) != c.relay || p.mayXClient(c.client.addr) != c.xclients {
+			t.Errorf("%s: may ask %t, relay %t, use XCLIENT %t", c.name, p.mayAsk(c.client), p.mayRelay(c.client), p.mayXClient(c.client.addr))
+		}
 	}
 }
 

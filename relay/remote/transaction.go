@@ -78,7 +78,7 @@ func (d *delivery) run(s *session) error {
 				return err
 			}
 		}
-		t := transaction{delivery: d, s: s, batch: d.pending[:min(len(d.pending), maxRecipients)]}
+		t := transaction{delivery: d, s: s, batch: d.pending[:min(len(d.pending), s.maxRecipients())]}
 		err := t.run()
 		d.settle()
 		if err == nil && s.gone && len(d.pending) > 0 {
@@ -88,6 +88,18 @@ func (d *delivery) run(s *session) error {
 			return err
 		}
 	}
+}
+
+// maxRecipients is how many recipients the next hop takes at a time, if it
+// says so (RFC 9422) and that is less than what everybody has to take.
+func (s *session) maxRecipients() int {
+	for word := range strings.FieldsSeq(s.ext["LIMITS"]) {
+		name, value, _ := strings.Cut(word, "=")
+		if n, err := strconv.Atoi(value); strings.EqualFold(name, "RCPTMAX") && err == nil && n > 0 {
+			return min(n, maxRecipients)
+		}
+	}
+	return maxRecipients
 }
 
 // refuse decides what this next hop cannot be given for want of an extension.

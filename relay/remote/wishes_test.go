@@ -84,6 +84,21 @@ func TestWishesArePassedOn(t *testing.T) {
 	}
 }
 
+// TestRecipientLimit: a next hop that says how many recipients it takes is not
+// asked to take more at a time.
+func TestRecipientLimit(t *testing.T) {
+	for extra, want := range map[string]int{
+		"LIMITS MAILMAX=9 RCPTMAX=2 RCPTDOMAINMAX=9": 3, "LIMITS rcptmax=5": 1, "LIMITS RCPTMAX=0": 1, "LIMITS RCPTMAX=-1": 1, "LIMITS RCPTMAX": 1, "LIMITS": 1,
+		"LIMITS RCPTMAX=99999999999999999999": 1,
+	} {
+		srv := server(t, standin.Options{Extra: []string{extra}})
+		out := deliver(t, courier(t, Options{}), job(to(srv), "a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"))
+		if !slices.Equal(codes(out), []int{250, 250, 250, 250, 250}) || len(srv.Messages()) != want {
+			t.Errorf("%s: %d transactions, outcome %v", extra, len(srv.Messages()), codes(out))
+		}
+	}
+}
+
 // TestSevenBits: a next hop without 8BITMIME gets what can be read there.
 func TestSevenBits(t *testing.T) {
 	eight := "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n.grün\r\n" + strings.Repeat("ä\r\n", 30000)

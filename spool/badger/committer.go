@@ -172,7 +172,10 @@ func (e *Engine) commit(t *tx, g *group) {
 		// is in this one.
 		e.flight.Wait()
 	}
-	if g.err = e.fault(); g.err != nil {
+	if g.err = e.fault(); g.err == nil {
+		g.err = e.nextLog(waited)
+	}
+	if g.err != nil {
 		t.discard()
 		return
 	}
@@ -195,6 +198,9 @@ func (e *Engine) commit(t *tx, g *group) {
 // uncertain ends all writing: Badger, or the device, does not tell whether any
 // of what was being written is stored.
 func (e *Engine) uncertain(err error) error {
+	if withoutMemtable(err) {
+		e.unreadable.Store(true)
+	}
 	err = fmt.Errorf("%w: %w", spool.ErrUncertain, err)
 	e.setFault(fmt.Errorf("%w: commit: %w", spool.ErrReadOnly, err))
 	return err

@@ -54,6 +54,8 @@ func TestDiskChild(t *testing.T) {
 		defer out.Unlock()
 		fmt.Printf(format+"\n", a...)
 	}
+	var hog fileHog
+	defer hog.free()
 	say("done open")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		f := strings.Fields(in.Text())
@@ -80,6 +82,24 @@ func TestDiskChild(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			say("done %v", reason)
+		case "limit":
+			lim := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
+			say("done %v", unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
+		case "hog": // all files but so many
+			hog.take(n)
+			say("done %v", nil)
+		case "hunt": // every file that gets free, until let go
+			hog.hunt()
+			say("done %v", nil)
+		case "free":
+			hog.free()
+			say("done %v", nil)
+		case "read":
+			var reason error
+			for _, err := range e.Tasks(spool.TaskID{}) {
+				reason = err
+			}
 			say("done %v", reason)
 		case "end":
 			var reason error

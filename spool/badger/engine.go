@@ -82,6 +82,8 @@ type Engine struct {
 	users  sync.WaitGroup // verbs in progress
 
 	broken     atomic.Pointer[error]
+	unreadable atomic.Bool // Badger cannot even be read any more
+	spares     spares
 	background *background
 	stats      counters
 	maintained chan struct{} // closed when maintainLoop has ended
@@ -171,6 +173,7 @@ func Open(opt Options) (*Engine, error) {
 		e.wal.close()
 		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
+<<<<<<< /tmp/r/ours.engine.go
 	if e.segments, err = segment.Open(segment.Options{
 		Dir: filepath.Join(opt.Dir, segmentsName), Datasync: opt.datasync,
 		Dead: func() { signal(e.sweeper.wake) }, Logger: opt.Logger,
@@ -179,6 +182,9 @@ func Open(opt Options) (*Engine, error) {
 		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
 	e.wal.datasync = opt.datasync
+=======
+	e.spares.dir = opt.Dir
+>>>>>>> /tmp/r/theirs.engine.go
 	e.queue.init()
 	e.watch.init()
 	e.sweeper.init()
@@ -259,7 +265,11 @@ func (e *Engine) Close() error {
 	<-e.tally.stopped
 	e.counting.Wait()
 	e.wal.close()
+<<<<<<< /tmp/r/ours.engine.go
 	e.segments.Close()
+=======
+	e.spares.free()
+>>>>>>> /tmp/r/theirs.engine.go
 	if err := errors.Join(e.closeBadger(), e.mark.close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
@@ -272,6 +282,9 @@ func (e *Engine) enter() error {
 	defer e.life.Unlock()
 	if e.closed {
 		return spool.ErrClosed
+	}
+	if e.unreadable.Load() {
+		return fmt.Errorf("%w: %w", spool.ErrReadOnly, errUnreadable)
 	}
 	e.users.Add(1)
 	return nil

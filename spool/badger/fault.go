@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,8 @@ import (
 type background struct {
 	flush      atomic.Pointer[string] // the first failure to write a table
 	compaction atomic.Pointer[string] // the last failure to compact
+	compacted  atomic.Int64           // when that was, Unix nanoseconds
+	refused    atomic.Int64           // likewise, when Badger was refused a file
 	failures   atomic.Int64
 	closing    atomic.Bool // Close has begun
 }
@@ -36,16 +39,29 @@ func (b *background) mayEnd(format string) {
 // hear looks for the messages that matter.
 func (b *background) hear(text string) {
 	switch {
+	case strings.Contains(text, syscall.EMFILE.Error()), strings.Contains(text, syscall.ENFILE.Error()):
+		// It tries again, and no other log is begun meanwhile.
+		b.refused.Store(time.Now().UnixNano())
 	case strings.Contains(text, "error flushing memtable"):
 		b.flush.CompareAndSwap(nil, &text)
 	case strings.Contains(text, "While running doCompact"), strings.Contains(text, "LOG Compact FAILED"):
 		text = text[:min(len(text), 500)] // it lists every table
 		b.compaction.Store(&text)
+		b.compacted.Store(time.Now().UnixNano())
 	default:
 		return
 	}
 	b.failures.Add(1)
 }
+
+// stillFailing is how long ago a compaction may have failed, which Badger tries
+// many times in a second, to count as one that fails.
+const stillFailing = 10 * time.Second
+
+func since(at *atomic.Int64) time.Duration { return time.Since(time.Unix(0, at.Load())) }
+
+// starved tells whether Badger was refused a file just now.
+func (b *background) starved() bool { return since(&b.refused) < starvedFor }
 
 // examine turns the engine read-only before Badger, which cannot do its own
 // work any more, stops the committer for good or loses its memtable: when a
@@ -55,7 +71,7 @@ func (e *Engine) examine() {
 	if text := e.background.flush.Load(); text != nil {
 		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
 	}
-	if text := e.background.compaction.Load(); text != nil && e.db.Levels()[0].NumTables >= levelZeroStall-3 {
+	if text := e.background.compaction.Load(); text != nil && since(&e.background.compacted) < stillFailing && e.db.Levels()[0].NumTables >= levelZeroStall-3 {
 		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
 	}
 	if err := unix.Access(e.opt.Dir, unix.W_OK|unix.X_OK); err != nil {

@@ -112,7 +112,7 @@ func (e *Engine) tellLevel(l level, octets int64, err error) {
 func (e *Engine) room() error {
 	l, err := e.look(freeCheck)
 	if l == roomy {
-		return nil
+		return e.enoughFiles()
 	}
 	return e.fullError(e.opt.MinFree, err)
 }

@@ -90,7 +90,7 @@ func (e *Engine) Stats() spool.Stats {
 	e.free.mu.Lock()
 	s.Free = e.free.octets
 	e.free.mu.Unlock()
-	s.Accepting = level == roomy
+	s.Accepting = level == roomy && e.enoughFiles() == nil
 	s.OnDisk, _ = occupies(e.opt.Dir)
 	c.mu.Lock()
 	s.SyncMedian, s.Sync99, s.SyncMax = c.percentile(0.5), c.percentile(0.99), c.percentile(1)

@@ -152,6 +152,9 @@ func (e *Engine) recount() {
 
 // countTasks counts what is stored.
 func (e *Engine) countTasks() error {
+	if e.unreadable.Load() {
+		return errUnreadable
+	}
 	c := &e.tally
 	t := c.begin(e)
 	defer t.discard()

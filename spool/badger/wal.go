@@ -38,6 +38,10 @@ type walSync struct {
 	// through memory cannot meet a full disk.
 	reserved bool
 
+	// names makes the names of logs durable; it is held open, since that must
+	// not fail for want of a file.
+	names *os.File
+
 	// syncLoop's: the log that it synced last.
 	synced *os.File
 	// datasync waits for the device; tests put one in that fails.
@@ -86,6 +90,10 @@ func openWAL(dir string) (*walSync, error) {
 	if w.file, err = os.OpenFile(w.name(w.num), os.O_RDWR, 0); err != nil {
 		return nil, fmt.Errorf("spool: open log: %w", err)
 	}
+	if w.names, err = os.Open(dir); err != nil {
+		w.file.Close()
+		return nil, fmt.Errorf("spool: open directory: %w", err)
+	}
 	adviseRandom(w.path())
 	return w, nil
 }
@@ -96,7 +104,13 @@ func (w *walSync) mayChange() bool { return w.filled >= memTableSize }
 // follow returns the log that the last Commit went into, with up to n octets;
 // told is what mayChange said before it.
 func (w *walSync) follow(n int64, told bool) (*os.File, error) {
-	next, err := os.OpenFile(w.name(w.num+1), os.O_RDWR, 0)
+	// Looked at before it is opened: a process without files to spare is told
+	// so even of a name that is not there.
+	_, err := os.Lstat(w.name(w.num + 1))
+	var next *os.File
+	if err == nil {
+		next, err = os.OpenFile(w.name(w.num+1), os.O_RDWR, 0)
+	}
 	switch {
 	case err == nil:
 		if !told {
@@ -161,11 +175,7 @@ func (w *walSync) change(log *os.File, dirty bool) error {
 		w.synced.Close()
 	}
 	w.synced = log
-	dir, err := os.Open(w.dir)
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
+	if err := w.names.Sync(); err != nil {
 		return fmt.Errorf("spool: sync directory: %w", err)
 	}
 	return nil
@@ -204,4 +214,5 @@ func (w *walSync) close() {
 		w.synced.Close()
 	}
 	w.file.Close()
+	w.names.Close()
 }

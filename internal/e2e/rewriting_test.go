@@ -109,11 +109,19 @@ func TestOwnMailIsCompleted(t *testing.T) {
 		}
 	}
 
+	if r := run(t, d.dir, d.env, "Subject: by sendmail\n\ntext\n", binary(t), "sendmail", "--state", d.state, "--config", d.config,
+		"-f", "root@db.internal.example.org", bob); r.code != 0 {
+		t.Fatalf("sendmail: %d %s", r.code, r.stderr)
+	}
+	if from := value(header.Parse(d.inbox(bob, 2)[1].body), "From"); from != "root@example.org" {
+		t.Errorf("what sendmail took is from %q", from)
+	}
+
 	c := d.submission(alice)
 	if _, err := c.mail([]byte(letter("from somewhere")), alice, bob); err != nil {
 		t.Fatal(err)
 	}
-	received := value(header.Parse(d.inbox(bob, 2)[1].body), "Received")
+	received := value(header.Parse(d.inbox(bob, 3)[2].body), "Received")
 	if strings.Contains(received, "127.0.0.1") || strings.Contains(received, "client.example") || !strings.HasPrefix(received, "by mx.example.org") || !strings.Contains(received, "with ESMTPSA") {
 		t.Errorf("Received tells where alice is: %s", received)
 	}

@@ -48,8 +48,11 @@ func measure(ctx context.Context, s system, top string, p point, opt options) (f
 	if err := answers(ctx, addr); err != nil {
 		return f, err
 	}
+	runs := 0
 	send := func(messages int) (time.Duration, error) {
-		return source(ctx, addr, letter, p.sessions, messages, opt.reconnect)
+		runs++
+		l := load{addr, fmt.Sprintf("run%d@example.net", runs), letter, p.sessions, messages, opt.reconnect}
+		return l.send(ctx)
 	}
 	if _, err := send(warmUp); err != nil {
 		return f, err
@@ -81,16 +84,24 @@ func measure(ctx context.Context, s system, top string, p point, opt options) (f
 	return figure{rate: float64(n) / took.Seconds(), cpu: (after - before).Seconds() * 1000 / float64(n)}, nil
 }
 
-// source sends messages and returns how long that took.
-func source(ctx context.Context, addr, letter string, sessions, messages int, reconnect bool) (time.Duration, error) {
+// load is one run of smtp-source. No two messages of it are to the same recipient,
+// and no two runs from the same sender: restante takes what is repeated only once.
+type load struct {
+	addr, from, letter string
+	sessions, messages int
+	reconnect          bool
+}
+
+// send runs it and returns how long that took.
+func (l load) send(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, tooLong)
 	defer cancel()
-	args := []string{"-s", strconv.Itoa(min(sessions, messages)), "-m", strconv.Itoa(messages), "-F", letter,
-		"-M", "source.example.net", "-f", "from@example.net", "-t", "to@example.com"}
-	if !reconnect {
+	args := []string{"-s", strconv.Itoa(min(l.sessions, l.messages)), "-m", strconv.Itoa(l.messages), "-F", l.letter,
+		"-M", "source.example.net", "-f", l.from, "-t", "to@example.com", "-N"}
+	if !l.reconnect {
 		args = append(args, "-d")
 	}
-	cmd := exec.CommandContext(ctx, "smtp-source", append(args, addr)...)
+	cmd := exec.CommandContext(ctx, "smtp-source", append(args, l.addr)...)
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
 	took := time.Since(begin)

@@ -406,26 +406,8 @@ func FuzzServer(f *testing.F) {
 		if insecure {
 			opt.TLS = nil
 		}
-		srv := New(opt)
-		l := newPipeListener()
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(context.Background(), l) }()
-		client, server := net.Pipe()
-		l.conns <- server
 		var said []byte
-		heard := make(chan struct{})
-		go func() {
-			defer close(heard)
-			said, _ = io.ReadAll(client)
-		}()
-		io.WriteString(client, in)
-		// The pipe has no half-close: what is still unanswered, is not.
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		srv.Shutdown(ctx)
-		<-served
-		<-heard
-		client.Close()
+		synctest.Test(t, func(*testing.T) { said = converseWire(opt, []byte(in)) })
 		if strings.Contains(log.String(), "level=ERROR") || memory.Staging() != 0 {
 			t.Fatalf("a fault, or something left in the making:\n%s", log.String())
 		}

@@ -40,9 +40,9 @@ func stateFiles() []stateFile {
 
 const backupHelp = `It goes into FILE, or to standard output, while the daemon runs or not. What was
 accepted before the command began is in it. It holds all of the state directory
-that is needed to go on: the spool with queue and mailboxes, the accounts, and the
-self-signed certificate. The configuration, and the certificates and secrets it
-names, are not in it. Keep it as safe as the mail itself.
+that is needed to go on: the spool with queue and mailboxes, the accounts, the keys
+of DKIM, and the self-signed certificate. The configuration, and the certificates
+and secrets it names, are not in it. Keep it as safe as the mail itself.
 
 With --since it is an increment: it has only what has changed since the backup
 that is in that file, which may be an increment itself. To restore, all of them
@@ -233,7 +233,12 @@ func backupState(ctx context.Context, engine *badger.Engine, state, since string
 		}
 		opt.Files = append(opt.Files, badger.BackupFile{Name: f.name, Data: data})
 	}
-	_, err := engine.Backup(ctx, w, opt)
+	keys, err := packKeys(state)
+	if err != nil {
+		return err
+	}
+	opt.Files = append(opt.Files, keys...)
+	_, err = engine.Backup(ctx, w, opt)
 	if errors.Is(err, badger.ErrBase) {
 		return &control.Error{Code: control.CodeConflict, Message: err.Error()}
 	}
@@ -367,6 +372,11 @@ func emptyState(dir string) error {
 // putFiles writes the files of a backup that we know; others are none of ours.
 func putFiles(dir string, files []badger.BackupFile) error {
 	for _, f := range files {
+		if f.Name == keysFile {
+			if err := unpackKeys(dir, f.Data); err != nil {
+				return err
+			}
+		}
 		for _, known := range stateFiles() {
 			if f.Name != known.name {
 				continue
@@ -393,5 +403,5 @@ func dropFiles(dir string) error {
 			return err
 		}
 	}
-	return nil
+	return os.RemoveAll(string(dkimFolder(dir)))
 }

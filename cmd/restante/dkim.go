@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"restante/internal/mail"
 	"restante/internal/resolver"
 	"restante/internal/screen"
+	"restante/spool/badger"
 )
 
 // dkimFolder is where keygen keeps keys.
@@ -99,6 +101,28 @@ func configuredKeys(cfg *config.Config, domain string) ([]config.DKIMKey, error)
 		}
 	}
 	return nil, nil
+}
+
+// keysFile is what the keys of the state directory are called in a backup.
+const keysFile = "dkim.json"
+
+// packKeys makes one file of all keys, for a backup; none of no keys.
+func packKeys(state string) ([]badger.BackupFile, error) {
+	keys, err := dkimFolder(state).Export()
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	data, err := json.Marshal(keys)
+	return []badger.BackupFile{{Name: keysFile, Data: data}}, err
+}
+
+// unpackKeys puts them into the state directory again.
+func unpackKeys(state string, data []byte) error {
+	var keys map[string]string
+	if err := json.Unmarshal(data, &keys); err != nil {
+		return fmt.Errorf("DKIM keys of the backup: %w", err)
+	}
+	return dkimFolder(state).Import(keys)
 }
 
 // authentication is the screen that evaluates mail from outside, if one is

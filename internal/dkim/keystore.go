@@ -47,15 +47,23 @@ func (f Folder) Create(domain, selector string, t KeyType) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
+	if err := f.put(domain, selector, text); err != nil {
+		return Key{}, err
+	}
+	return Key{Domain: domain, Selector: selector, Private: private}, nil
+}
+
+// put writes a new key.
+func (f Folder) put(domain, selector string, text []byte) error {
 	for _, dir := range []string{string(f), filepath.Join(string(f), domain)} {
 		if err := makeFolder(dir); err != nil {
-			return Key{}, fmt.Errorf("folder of keys: %w", err)
+			return fmt.Errorf("folder of keys: %w", err)
 		}
 	}
 	if err := write(f.path(domain, selector), text); err != nil {
-		return Key{}, fmt.Errorf("keep key: %w", err)
+		return fmt.Errorf("keep key: %w", err)
 	}
-	return Key{Domain: domain, Selector: selector, Private: private}, nil
+	return nil
 }
 
 // write makes a file that must not be there, whole and durable, or not at all.
@@ -162,6 +170,50 @@ func (f Folder) Domains() ([]string, error) {
 		}
 	}
 	return list, nil
+}
+
+// Export returns all keys of the folder as PEM, by "DOMAIN/SELECTOR".
+func (f Folder) Export() (map[string]string, error) {
+	domains, err := f.Domains()
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]string)
+	for _, domain := range domains {
+		selectors, err := f.Selectors(domain)
+		if err != nil {
+			return nil, err
+		}
+		for _, selector := range selectors {
+			k, err := f.Load(domain, selector)
+			if err != nil {
+				return nil, err
+			}
+			text, err := MarshalPrivate(k.Private)
+			if err != nil {
+				return nil, err
+			}
+			keys[domain+"/"+selector] = string(text)
+		}
+	}
+	return keys, nil
+}
+
+// Import writes what Export returned into a folder that has none of them.
+func (f Folder) Import(keys map[string]string) error {
+	for name, text := range keys {
+		domain, selector, _ := strings.Cut(name, "/")
+		d, err1 := mail.ParseDomain(domain)
+		s, err2 := ParseSelector(selector)
+		_, err3 := ParsePrivate([]byte(text))
+		if err := errors.Join(err1, err2, err3); err != nil || d != domain || s != selector {
+			return fmt.Errorf("DKIM key %q is damaged: %v", clip(name), err)
+		}
+		if err := f.put(domain, selector, []byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sortKeys puts RSA first: it is what every verifier knows, and some look at

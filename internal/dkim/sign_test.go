@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,6 +161,25 @@ func TestFolder(t *testing.T) {
 	}
 	if d, err := dir.Domains(); err != nil || !slices.Equal(d, []string{"example.org"}) {
 		t.Errorf("domains: %v, %v", d, err)
+	}
+	keys, err := dir.Export()
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	copied := Folder(filepath.Join(t.TempDir(), "dkim"))
+	if err := copied.Import(keys); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := copied.Export(); err != nil || !maps.Equal(keys, again) {
+		t.Errorf("what was imported is not what was exported: %v", err)
+	}
+	for _, name := range []string{"../x/k", "example.org/../k", "example.org", "Example.org/k"} {
+		if err := copied.Import(map[string]string{name: keys["example.org/s-rsa"]}); err == nil {
+			t.Errorf("%q was imported", name)
+		}
+	}
+	if err := copied.Import(map[string]string{"example.org/x": "no key"}); err == nil {
+		t.Error("what is no key was imported")
 	}
 	os.Chmod(dir.path("example.org", "s-rsa"), 0o640)
 	if _, err := dir.Load("example.org", "s-rsa"); err == nil || !strings.Contains(err.Error(), "chmod 600") {

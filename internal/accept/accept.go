@@ -134,9 +134,6 @@ type Submission struct {
 	// ends; nil is none. It is asked last: a message whose body was replaced
 	// has another queue ID than it began with.
 	Trace func(id mail.ID) string
-
-	// fields are those of the screens, behind the trace.
-	fields []byte
 }
 
 // origin is what decides about closed groups.

@@ -33,6 +33,8 @@ type Message struct {
 	seen   *screen.Message    // what screens and signers are shown
 	judges []judge
 	jobs   []SignJob
+	fields []byte // of the screens, behind the trace
+	edited bool   // a screen changed the header
 }
 
 // Begin takes in a message of our own making, which is written whole: a report,
@@ -197,6 +199,9 @@ func (m *Message) Report() spool.Report {
 		// What is left unsigned here still has to be told.
 		m.a.opt.Logger.Error("report is not signed", "id", m.ID().String(), "error", err)
 		m.jobs = nil
+		if m.block == nil {
+			m.block = header.Parse(m.front)
+		}
 		_ = m.seal(context.Background(), m.block.Edit())
 	}
 	return spool.Report{Staged: m.staged, Message: m.msg}
@@ -243,7 +248,7 @@ func (m *Message) seal(ctx context.Context, e *header.Editor) error {
 	if m.sub.Trace != nil {
 		head = append(head, m.sub.Trace(m.staged.ID())...)
 	}
-	head = append(append(head, m.sub.fields...), fields...)
+	head = append(append(head, m.fields...), fields...)
 	if m.block.Separated() || m.staged.Size() > 0 {
 		head = append(head, m.emptyLine()...)
 	}
@@ -274,6 +279,9 @@ func (m *Message) emptyLine() string {
 func (m *Message) divided(e *header.Editor) *structure.Message {
 	found := m.parser.Finish()
 	m.parser = nil
+	if !m.edited {
+		return found
+	}
 	if now, ok := found.Rehead(append(e.Fields(), m.emptyLine()...)); ok {
 		return now
 	}

@@ -74,8 +74,9 @@ func (m *Message) obey(ctx context.Context, e *header.Editor) (keep bool, err er
 		if quarantine == "" {
 			quarantine = v.Quarantine
 		}
-		m.sub.fields = append(m.sub.fields, v.Fields...)
+		m.fields = append(m.fields, v.Fields...)
 		for _, edit := range v.Edits {
+			m.edited = true
 			apply(e, edit)
 		}
 		if err := m.redirect(v); err != nil {

@@ -33,8 +33,6 @@ type body struct {
 	left          int64
 	opened        bool
 	chunk         int64 // size of the chunk, for the reply to it
-	// binary is BODY=BINARYMIME (RFC 3030 section 3): octets are not judged.
-	binary bool
 	// clean is what the message is read through to be normalized, or nil.
 	clean *normalizer
 
@@ -51,7 +49,7 @@ type body struct {
 // fault is why a message that was read to its end is refused, or nil.
 func (b *body) fault() error {
 	switch {
-	case b.binary || b.clean != nil:
+	case b.clean != nil:
 		return nil
 	case b.bare:
 		return errBareBody
@@ -106,7 +104,7 @@ func (b *body) open() {
 	b.chunk = b.left
 	c := b.conn
 	c.in.grow()
-	if !b.binary && c.srv.normalizes(c.session.addr) {
+	if c.srv.normalizes(c.session.addr) {
 		b.clean = newNormalizer(readerFunc(b.read))
 	}
 	if !b.chunked {

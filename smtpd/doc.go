@@ -52,6 +52,32 @@
 //     repeated is taken only once (once.go). MAIL FROM:<...> XONCE=NO says that
 //     this one counts in any case; XONCE=YES is the same as nothing.
 //
+// # What a client costs
+//
+// Waiting for a command costs less than 20 KB, most of it go-smtp's buffers and
+// a stack: input has a large buffer only while much is coming. A header is held
+// in memory, a body is not. Lines, headers, messages, recipients, errors and
+// commands that lead to nothing are counted (Limits), and nonsense is answered
+// late. Each wait has an end: for a command to begin and, sooner, to be
+// complete; for an envelope to come to its message; for the next piece of a
+// body, its average rate, and the whole of it; for replies to be taken. The
+// rate is an average over minutes in which it was the client's turn, so that it
+// ends who dribbles, and no link that is merely slow.
+//
+// What counts over connections is the Gate's, by client network and account:
+// connections, messages, recipients, failed logins. A failed login delays
+// others from that network and, for a moment, into that account from where it
+// is not known; the owner at a known place does not notice. Strangers must wait
+// for the greeting, and for the replies that RFC 2920 bids them wait for.
+//
+// Only CR LF ends a line, and only CR LF "." CR LF a message. A bare CR, a bare
+// LF or NUL in a body is refused, in a command ends the connection or is
+// refused, and is made clean in bodies of devices that are listed for that; in
+// no case is anything run that somebody before or behind us may have taken for
+// a part of the message.
+//
+// # What is missing
+//
 // BINARYMIME is not announced. A binary message could only go on to a next hop
 // that has it as well, which hardly one has, and would otherwise have to be
 // encoded anew, signatures notwithstanding; and the bare CRs and LFs that are

@@ -102,6 +102,21 @@ func TestWishesReachTheNextHop(t *testing.T) {
 	parseReport(t, d.inbox(alice, 2)[1].body).says(t, "Action: failed", "Status: 5.4.7")
 }
 
+// TestNextHopOfSevenBits: text beyond ASCII reaches a next hop without 8BITMIME
+// in an encoding, or comes back where a signature forbids that.
+func TestNextHopOfSevenBits(t *testing.T) {
+	t.Parallel()
+	hop := nextHop(t, standin.Options{Without: []string{"8BITMIME", "SMTPUTF8"}})
+	d := newDaemon(t, away(hop), quick(""))
+	const mime = "MIME-Version: 1.0\r\nMessage-ID: <%d@x>\r\nContent-Type: %s\r\n\r\n"
+	d.smtp().sendAs(t, fmt.Sprintf(mime, 1, "text/plain; charset=utf-8")+"grün\r\n", "<alice@example.org> BODY=8BITMIME", "<carol@example.net>")
+	if got := string(reaches(t, hop, 1)[0].Data); !strings.HasSuffix(got, "Content-Transfer-Encoding: quoted-printable\r\n\r\ngr=C3=BCn\r\n") {
+		t.Errorf("it got %q", got)
+	}
+	d.smtp().sendAs(t, fmt.Sprintf(mime, 2, "multipart/signed; boundary=b")+"--b\r\n\r\ngrün\r\n--b--\r\n", "<alice@example.org>", "<carol@example.net>")
+	parseReport(t, d.inbox(alice, 1)[0].body).says(t, "Action: failed", "Status: 5.6.3")
+}
+
 // TestHeldUntil: mail is held for a mailbox and for elsewhere, over a restart.
 func TestHeldUntil(t *testing.T) {
 	t.Parallel()

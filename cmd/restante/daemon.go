@@ -120,6 +120,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.signer = dkim.NewSigner(dkim.SignerOptions{Keys: keys})
+	d.logKeys(keys)
 	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log, MinFree: int64(d.cfg.Spool.MinFree)}); err != nil {
 		return err
 	}
@@ -218,6 +219,7 @@ func (d *daemon) reload() error {
 		return err
 	}
 	d.signer.Replace(keys)
+	d.logKeys(keys)
 	d.logs.setLevel(cfg.Log)
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
 		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||

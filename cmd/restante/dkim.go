@@ -45,6 +45,17 @@ func dkimKeys(cfg *config.Config, state string) ([]dkim.Key, error) {
 	return keys, nil
 }
 
+// logKeys tells which keys sign from now on.
+func (d *daemon) logKeys(keys []dkim.Key) {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.Name()
+	}
+	if len(keys) > 0 {
+		d.log.Info("mail is signed", "keys", strings.Join(names, " "))
+	}
+}
+
 // dkimDomains are all that have keys.
 func dkimDomains(cfg *config.Config, state string) ([]string, error) {
 	domains, err := dkimFolder(state).Domains()

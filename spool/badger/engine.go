@@ -173,7 +173,6 @@ func Open(opt Options) (*Engine, error) {
 		e.wal.close()
 		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
-<<<<<<< /tmp/r/ours.engine.go
 	if e.segments, err = segment.Open(segment.Options{
 		Dir: filepath.Join(opt.Dir, segmentsName), Datasync: opt.datasync,
 		Dead: func() { signal(e.sweeper.wake) }, Logger: opt.Logger,
@@ -182,9 +181,7 @@ func Open(opt Options) (*Engine, error) {
 		return nil, errors.Join(err, e.mark.close(), db.Close())
 	}
 	e.wal.datasync = opt.datasync
-=======
 	e.spares.dir = opt.Dir
->>>>>>> /tmp/r/theirs.engine.go
 	e.queue.init()
 	e.watch.init()
 	e.sweeper.init()
@@ -265,11 +262,8 @@ func (e *Engine) Close() error {
 	<-e.tally.stopped
 	e.counting.Wait()
 	e.wal.close()
-<<<<<<< /tmp/r/ours.engine.go
 	e.segments.Close()
-=======
 	e.spares.free()
->>>>>>> /tmp/r/theirs.engine.go
 	if err := errors.Join(e.closeBadger(), e.mark.close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}

@@ -41,7 +41,8 @@ func (s *session) offerAuth() []string {
 // Auth begins a SASL exchange.
 func (s *session) Auth(mechanism string) (gosasl.Server, error) {
 	x, err := s.srv.sources().Start(mechanism, sasl.Peer{
-		Addr: s.addr, Channel: s.conn.channel, Offered: s.offered, Named: s.mayLogIn,
+		Addr: s.addr, Channel: s.conn.channel, Offered: s.offered,
+		Named: func(user string) error { return s.mayLogIn(s.named(user)) },
 	})
 	if err != nil {
 		return nil, errMechanism.library()
@@ -63,14 +64,24 @@ func (e exchange) Next(response []byte) (challenge []byte, done bool, err error)
 	defer cancel()
 	challenge, done, err = e.x.Next(ctx, response)
 	if err != nil {
-		return nil, false, s.authError(e.x.User, err).library()
+		return nil, false, s.authError(s.named(e.x.User), err).library()
 	}
 	if done {
 		s.account, s.implied = e.x.Account, false
-		s.loggedIn(e.x.User)
+		s.loggedIn(s.named(e.x.User))
 		s.conn.say(reply{235, code{2, 7, 0}, "Authentication succeeded"})
 	}
 	return challenge, done, nil
+}
+
+// named is the name that failures are counted by. A token need not come with
+// one: then they count for the client's network alone, and not for all who come
+// without a name.
+func (s *session) named(user string) string {
+	if user == "" {
+		return s.srv.network(s.addr).String()
+	}
+	return user
 }
 
 // authError is the reply to an exchange that failed. The log tells more of the

@@ -306,6 +306,9 @@ func (p *picture) add(a *account) error {
 	if a.application != nil {
 		return p.addApplication(a)
 	}
+	if app := p.accounts[a.address.Local]; app != nil && len(p.domains) > 0 && a.address.Domain == p.domains[0] {
+		return fmt.Errorf("%w: %s is an application, and the short name of both is the same", ErrExists, app.name)
+	}
 	return p.addAccount(a)
 }
 
@@ -316,9 +319,6 @@ func (p *picture) addAccount(a *account) error {
 	}
 	if other := p.own[a.address]; other != nil {
 		return fmt.Errorf("%w: the address is that of %s", ErrExists, other.name)
-	}
-	if app := p.accounts[a.address.Local]; app != nil && a.address.Domain == p.domains[0] {
-		return fmt.Errorf("%w: %s is an application, and the name of both is the same", ErrExists, app.name)
 	}
 	for _, x := range a.addresses {
 		if other := p.own[x]; other != nil && other != a {
@@ -335,13 +335,14 @@ func (p *picture) addAccount(a *account) error {
 }
 
 // addStored is addAccount for a stored account. One in a domain that is no
-// longer local may still log in, to collect what is in its mailboxes, and send
+// longer local, or whose short name an application has by now, may still log in
+// by its full name, to collect what is in its mailboxes, and send
 // as itself.
 func (p *picture) addStored(a *account) error {
-	err := p.add(a)
 	if a.application != nil {
-		return err
+		return p.addApplication(a)
 	}
+	err := p.addAccount(a)
 	if errors.Is(err, ErrUnknownDomain) && p.own[a.address] == nil {
 		p.own[a.address] = a
 		p.accounts[a.name] = a

@@ -178,6 +178,23 @@ func TestNamesOfApplications(t *testing.T) {
 	if _, err := login(d, "app", "secret"); err == nil {
 		t.Error("the application is still there")
 	}
+	// A new static application takes the short name of a stored account, and
+	// nothing else of it.
+	if err := d.Add("dora@example.org", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	opt.Static = append(opt.Static, Static{Name: "dora", Password: "app", Application: &Application{}})
+	if err := d.Reload(opt); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range [][3]string{{"dora", "app", "dora"}, {"dora", "secret", ""}, {"dora@example.org", "secret", "dora@example.org"}} {
+		if got, _ := login(d, test[0], test[1]); got != test[2] {
+			t.Errorf("%s with %s: %q", test[0], test[1], got)
+		}
+	}
+	if _, err := d.Resolve(mail.MustParseAddress("dora@example.org"), nil); err != nil {
+		t.Errorf("its mail: %v", err)
+	}
 	opt.Static = append(opt.Static, Static{Name: "alice", Password: "x", Application: &Application{}})
 	if err := d.Reload(opt); !errors.Is(err, ErrExists) {
 		t.Errorf("two of one name in the configuration: %v", err)

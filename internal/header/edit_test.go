@@ -122,3 +122,21 @@ func TestPhrase(t *testing.T) {
 		}
 	}
 }
+
+// Whatever stands in a field, it stays one field, and only domains change.
+func FuzzMapDomains(f *testing.F) {
+	f.Add([]byte("From: \"a\\\"@x\" <a@x.example>, (c@x.example) b@y.example\r\n"))
+	f.Add([]byte("To: @@x..\"\r\n\t(\\"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got := MapDomains(raw, func(string) string { return "" }); !bytes.Equal(got, raw) {
+			t.Fatalf("%q becomes %q", raw, got)
+		}
+		got := MapDomains(raw, func(string) string { return "new.example" })
+		if len(Parse(got).Fields()) != len(Parse(raw).Fields()) || bytes.Count(got, []byte("@")) != bytes.Count(raw, []byte("@")) {
+			t.Fatalf("%q becomes %q", raw, got)
+		}
+		if p := Phrase(string(raw)); len(p) > len(raw) {
+			t.Fatalf("%q has the phrase %q", raw, p)
+		}
+	})
+}

@@ -135,3 +135,32 @@ func TestMessage(t *testing.T) {
 		t.Error("a header without end was taken")
 	}
 }
+
+// Whatever a header holds, one From and one Reply-To are what next hops see.
+func FuzzOutgoing(f *testing.F) {
+	f.Add([]byte("From: A <a@b.example>\r\nFrom: b\r\nSender: c\r\n\r\ntext"))
+	f.Add([]byte("From: \r\n \"x\r\n\r\n"))
+	f.Add([]byte("no header"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		r, err := one.Message(bytes.NewReader(message))
+		if err != nil {
+			return
+		}
+		got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _, err := header.Read(bytes.NewReader(got), 0)
+		if err != nil {
+			return
+		}
+		from, _ := b.Get("From")
+		if b.Count("From") != 1 || !strings.Contains(from, one.From.String()) || b.Has("DKIM-Signature") {
+			t.Fatalf("%q becomes %q", message, got)
+		}
+		text, _ := io.ReadAll(r.Text())
+		if !bytes.HasSuffix(message, text) || !bytes.HasSuffix(got, text) {
+			t.Fatalf("the text of %q is %q", message, text)
+		}
+	})
+}

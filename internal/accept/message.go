@@ -150,7 +150,7 @@ func (m *Message) store(p []byte) (int, error) {
 // gather collects a header that is written together with the body.
 func (m *Message) gather(p []byte) (int, error) {
 	m.front = append(m.front, p...)
-	if !header.Ends(m.front) {
+	if bytes.IndexByte(p, '\n') < 0 || !header.Ends(m.front) {
 		if len(m.front) > spool.MaxHead {
 			return 0, header.ErrTooLarge
 		}

@@ -248,7 +248,7 @@ func TestBearerTokens(t *testing.T) {
 		for i := range argv {
 			argv[i] = d.expand(argv[i])
 		}
-		return run(t, d.dir, nil, letter("by token"), argv...)
+		return run(t, d.dir, nil, letter("by "+mechanism), argv...)
 	}
 	n := 0
 	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
@@ -257,7 +257,7 @@ func TestBearerTokens(t *testing.T) {
 			t.Fatalf("%s by SMTP: %d %s", mechanism, r.code, r.stderr)
 		}
 		d.inbox(alice, n)
-		if r := curl(mechanism, token("mail"), "imaps://127.0.0.1:$imaps/INBOX;UID=1"); r.code != 0 || !strings.Contains(r.stdout, "Subject: by token") {
+		if r := curl(mechanism, token("mail"), "imaps://127.0.0.1:$imaps/INBOX;UID=1"); r.code != 0 || !strings.Contains(r.stdout, "Subject: by OAUTHBEARER") {
 			t.Errorf("%s by IMAP: %d %s\n%s", mechanism, r.code, r.stderr, r.stdout)
 		}
 		if r := curl(mechanism, token("others"), "imaps://127.0.0.1:$imaps/INBOX;UID=1"); r.code == 0 {

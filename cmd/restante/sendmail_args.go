@@ -146,8 +146,11 @@ func (a *sendmailArgs) valued(c byte, value string) error {
 	switch c {
 	case 'f', 'r':
 		a.From = value
-		if value == "" {
+		switch list := control.Addresses(value); len(list) {
+		case 0:
 			a.From = "<>"
+		case 1:
+			a.From = list[0] // "Alice <alice@example.org>" too
 		}
 	case 'F':
 		a.Name = value

@@ -29,6 +29,7 @@ func TestParseSendmail(t *testing.T) {
 		{"-fb@x a", sendmailArgs{Submission: control.Submission{From: "b@x", Recipients: []string{"a"}}}},
 		{"-f b@x -F B a", sendmailArgs{Submission: control.Submission{From: "b@x", Name: "B", Recipients: []string{"a"}}}},
 		{"-r b@x a", sendmailArgs{Submission: control.Submission{From: "b@x", Recipients: []string{"a"}}}},
+		{"-fAlice<b@x> a", sendmailArgs{Submission: control.Submission{From: "b@x", Recipients: []string{"a"}}}},
 		{"-f <> a", sendmailArgs{Submission: control.Submission{From: "<>", Recipients: []string{"a"}}}},
 		{"a -- -b@x", sendmailArgs{Submission: control.Submission{Recipients: []string{"a", "-b@x"}}}},
 		{"-B 8BITMIME -BX -q15m -d7.1 -Am -O Opt=1 -m -G -U -c -x -h 3 -p x -L tag -oem -odi -o7 -oAfile -C dir -X log a",

@@ -91,7 +91,7 @@ func Open(opt Options) (*Store, error) {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	if leaf := s.Leaf(); opt.Now().After(leaf.NotAfter) {
-		opt.Logger.Warn("certificate has run out, renew it", "file", opt.Certificate, "since", leaf.NotAfter)
+		opt.Logger.Warn("certificate has run out, renew it", "file", opt.Certificate, "name", leaf.Subject.CommonName, "since", leaf.NotAfter)
 	}
 	return s, nil
 }

@@ -64,6 +64,7 @@ type Store struct {
 	mu      sync.Mutex // guards what follows
 	opt     Options
 	issuer  *issuer // nil without ACME
+	loads   int     // how often opt was taken up
 	stop    context.CancelFunc
 	current atomic.Pointer[inUse]
 	// reloaded tells Run that what it tends is another; it holds one signal.
@@ -137,6 +138,7 @@ func (s *Store) load(opt Options) error {
 		return err
 	}
 	s.opt, s.issuer = opt, issuer
+	s.loads++
 	s.current.Store(next)
 	s.stop() // what Run is about to do was for the former
 	select {

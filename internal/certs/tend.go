@@ -36,30 +36,30 @@ func (s *Store) tend(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
-	opt, issuer := s.opt, s.issuer
+	opt, issuer, load := s.opt, s.issuer, s.loads
 	s.stop = cancel
 	s.mu.Unlock()
 
 	if s.SelfSigned() && !usable(s.Leaf(), opt) {
-		s.renewSelf(opt, issuer)
+		s.renewSelf(opt, load)
 	}
 	switch {
 	case issuer != nil:
-		return min(longestNap, issuer.round(ctx, func() { s.publish(issuer) }))
+		return min(longestNap, issuer.round(ctx, func() { s.publish(issuer, load) }))
 	case !opt.selfSigned():
-		s.rereadFiles(opt)
+		s.rereadFiles(opt, load)
 	}
 	return longestNap
 }
 
 // renewSelf replaces a self-signed certificate that comes to its end.
-func (s *Store) renewSelf(opt Options, of *issuer) {
+func (s *Store) renewSelf(opt Options, load int) {
 	pair, err := selfSigned(opt)
 	if err != nil {
 		opt.Logger.Error("the self-signed certificate cannot be renewed", "error", err, "until", s.Leaf().NotAfter)
 		return
 	}
-	s.replace(of, func(now *inUse) *inUse {
+	s.replace(load, func(now *inUse) *inUse {
 		if !now.self {
 			return now
 		}
@@ -69,11 +69,11 @@ func (s *Store) renewSelf(opt Options, of *issuer) {
 
 // rereadFiles takes up what the administrator, or a program of theirs, has put
 // in the place of the certificate in use.
-func (s *Store) rereadFiles(opt Options) {
+func (s *Store) rereadFiles(opt Options, load int) {
 	pair, err := loadFiles(opt)
 	switch {
 	case err == nil && !opt.expired(pair) && !pair.Leaf.Equal(s.Leaf()):
-		s.replace(nil, func(*inUse) *inUse { return &inUse{fallback: pair} })
+		s.replace(load, func(*inUse) *inUse { return &inUse{fallback: pair} })
 		opt.Logger.Info("a new certificate is in use", "file", opt.Certificate, "until", pair.Leaf.NotAfter)
 		return
 	case err != nil && !errors.Is(err, context.Canceled):
@@ -92,8 +92,8 @@ func (s *Store) rereadFiles(opt Options) {
 }
 
 // publish serves what an issuer has got.
-func (s *Store) publish(i *issuer) {
-	s.replace(i, func(now *inUse) *inUse {
+func (s *Store) publish(i *issuer, load int) {
+	s.replace(load, func(now *inUse) *inUse {
 		next := &inUse{names: make(map[string]*tls.Certificate)}
 		for _, d := range i.domains {
 			if d.pair != nil {
@@ -110,11 +110,11 @@ func (s *Store) publish(i *issuer) {
 	})
 }
 
-// replace changes what is served, unless a Reload has changed by what rules.
-func (s *Store) replace(by *issuer, change func(*inUse) *inUse) {
+// replace changes what is served, unless there was another load since.
+func (s *Store) replace(load int, change func(*inUse) *inUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.issuer == by {
+	if s.loads == load {
 		s.current.Store(change(s.current.Load()))
 	}
 }

@@ -20,7 +20,7 @@ func (c *call) showEnvelope(m control.Message) error {
 	line("message", m.ID.String())
 	line("arrived", clock(e.Arrived))
 	line("size", fmt.Sprintf("%d octets", m.Size))
-	line("sha256", m.SHA256)
+	line("hash", m.Hash)
 	line("sender", sender(e.From))
 	line("from host", strings.TrimSpace(e.Helo+" "+e.Addr))
 	line("protocol", e.Protocol)

@@ -29,7 +29,7 @@ func (s *Server) getMessage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	m := Message{
-		ID: id, Size: info.Size, SHA256: hex.EncodeToString(info.Hash[:]),
+		ID: id, Size: info.Size, Hash: hex.EncodeToString(info.Hash[:]),
 		References: info.References, Envelope: viewEnvelope(info.Envelope), Tasks: []Task{},
 	}
 	tasks, err := s.opt.Queue.MessageTasks(id)

@@ -95,9 +95,10 @@ type Backoff struct {
 // Message is all that is known of one stored message.
 type Message struct {
 	ID mail.ID `json:"id"`
-	// Size is the body's, in octets; SHA256 its digest in hexadecimal.
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
+	// Size is the message's, in octets. Hash is what the spool holds it
+	// against: SHA-256 of the body and then the header, in hexadecimal.
+	Size int64  `json:"size"`
+	Hash string `json:"hash"`
 	// References counts the tasks and mailbox entries that need the body.
 	References int      `json:"references"`
 	Envelope   Envelope `json:"envelope"`

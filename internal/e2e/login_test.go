@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"restante/internal/sasl"
 )
 
 // gsasl logs in as a user and returns the exit code and all it printed.
@@ -74,6 +77,27 @@ func TestGsasl(t *testing.T) {
 	d.must("", "secret", "revoke", alice, "phone")
 	if code, text := d.gsasl("--smtp", "SCRAM-SHA-256-PLUS", alice, secret); code == 0 {
 		t.Errorf("a revoked secret logs in:\n%s", text)
+	}
+}
+
+// TestGsaslKeys holds our keys against those of GNU SASL, for passwords too that
+// have to be prepared.
+func TestGsaslKeys(t *testing.T) {
+	needs(t, "gsasl")
+	t.Parallel()
+	salt := []byte("salt of somebody")
+	for _, password := range []string{"pencil", "a,b=c", "pässword", "pa\u0308ssword", "\u212bngström", "a\u00a0b", "i\u00adx", "\u2168"} {
+		r := run(t, t.TempDir(), []string{"LANG=C.UTF-8"}, "", "gsasl", "--mkpasswd", "--mechanism", "SCRAM-SHA-256",
+			"--password", password, "--iteration-count", "4096", "--salt", base64.StdEncoding.EncodeToString(salt))
+		keys, err := sasl.Derive(password, salt, 4096)
+		if err != nil || r.code != 0 {
+			t.Fatalf("%q: %v, %s", password, err, r.stderr)
+		}
+		fields := strings.Split(strings.TrimSpace(r.stdout), ",")
+		b64 := base64.StdEncoding
+		if len(fields) != 4 || fields[2] != b64.EncodeToString(keys.StoredKey[:]) || fields[3] != b64.EncodeToString(keys.ServerKey[:]) {
+			t.Errorf("%q: %s is not %s %s", password, r.stdout, b64.EncodeToString(keys.StoredKey[:]), b64.EncodeToString(keys.ServerKey[:]))
+		}
 	}
 }
 

@@ -132,11 +132,16 @@ type Peer struct {
 	Named func(user string) error
 }
 
-// Channel is a TLS channel that was established.
+// Channel is a TLS channel that was established. It is not for concurrent use.
 type Channel struct {
 	State tls.ConnectionState
 	// Certificate is the one we showed; nil if it is not known.
 	Certificate *x509.Certificate
+
+	// looked is set when Offer has looked at the client's certificate, and
+	// known tells whether it is somebody's. A chain can be made that is costly
+	// to check, and a client may ask what is offered as often as it likes.
+	looked, known bool
 }
 
 // Offer returns the mechanisms to announce, the strongest first.
@@ -151,7 +156,11 @@ func (s Sources) Offer(ch *Channel) []string {
 	if ch == nil {
 		return list
 	}
-	if _, err := s.Certified(ch); err == nil {
+	if !ch.looked {
+		_, err := s.Certified(ch)
+		ch.looked, ch.known = true, err == nil
+	}
+	if ch.known {
 		list = append(list, External)
 	}
 	if s.Passwords != nil {

@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"strings"
@@ -40,6 +41,11 @@ func TestOffer(t *testing.T) {
 		{"certificates only", Sources{Certificates: f}, withCert, "EXTERNAL"},
 		{"nothing", Sources{}, ch, ""},
 	} {
+		if test.channel != nil {
+			again := *test.channel // each connection has its own
+			again.looked = false
+			test.channel = &again
+		}
 		got := test.sources.Offer(test.channel)
 		if strings.Join(got, " ") != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
@@ -169,5 +175,37 @@ func TestParseClientFirstRefuses(t *testing.T) {
 		if m, err := parseClientFirst([]byte(s)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q is read as %+v, %v", s, m, err)
 		}
+	}
+}
+
+// countedCertificates counts how often certificates are looked at.
+type countedCertificates struct {
+	Certificates
+	n int
+}
+
+func (c *countedCertificates) Certificate(chain []*x509.Certificate) (Identity, error) {
+	c.n++
+	return c.Certificates.Certificate(chain)
+}
+
+// TestOfferLooksOnce asks for the offer again and again; to log in is another
+// matter, since the answer may have changed.
+func TestOfferLooksOnce(t *testing.T) {
+	client := clientConfig()
+	client.Certificates = []tls.Certificate{selfSigned(t, "alice")}
+	ch, _ := channel(t, &tls.Config{Certificates: []tls.Certificate{selfSigned(t, "mx")}, ClientAuth: tls.RequestClientCert}, client)
+	c := &countedCertificates{Certificates: newFake(t)}
+	s := Sources{Certificates: c}
+	for range 10 {
+		if got := s.Offer(ch); !slices.Equal(got, []string{External}) {
+			t.Fatal(got)
+		}
+	}
+	if c.n != 1 {
+		t.Errorf("looked %d times", c.n)
+	}
+	if _, done, err := start(t, s, External, ch).Next(t.Context(), []byte{}); !done || err != nil || c.n != 2 {
+		t.Errorf("%v %v, looked %d times", done, err, c.n)
 	}
 }

@@ -19,7 +19,9 @@ type Visit struct {
 	// Account is the account that has logged in, "" for none.
 	Account string
 	From    mail.Address
-	To      []mail.Address
+	// Author is the address in the From field.
+	Author mail.Address
+	To     []mail.Address
 }
 
 // Standing is what a client is to a listener.
@@ -45,8 +47,7 @@ type Answer struct {
 
 // Explain answers a Visit as a Server of these options would, without a
 // connection: by the policy, and nothing else, so that limits and rates do not
-// show. It takes the From field for that of the sender. What was accepted is
-// returned as accept would be given it.
+// show. What was accepted is returned as accept would be given it.
 func Explain(opt Options, v Visit) (Standing, []Answer, accept.Submission) {
 	p := newPolicy(opt)
 	c := client{addr: v.Addr, local: v.Local, tls: v.TLS, account: v.Account}
@@ -84,7 +85,7 @@ func Explain(opt Options, v Visit) (Standing, []Answer, accept.Submission) {
 			s.Recipients = append(s.Recipients, mail.Recipient{To: taken})
 		}
 	}
-	if err := p.authors(c, []mail.Address{v.From}); err != nil && !v.From.IsNull() && len(s.Recipients) > 0 {
+	if err := p.authors(c, []mail.Address{v.Author}); err != nil && !v.Author.IsNull() && len(s.Recipients) > 0 {
 		answers = append(answers, answer("DATA", mail.Address{}, reply{}, err))
 		s.Recipients = nil
 	}

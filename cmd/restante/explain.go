@@ -30,7 +30,7 @@ and what a filter would say of a message's text are not told.`
 
 func explainCommand() *command {
 	cmd := &command{
-		name: "explain", args: "--from ADDRESS --to ADDRESS [--to ADDRESS...] [--client IP] [--user USER] [--tls] [--listener ROLE] [--offline] [--json]",
+		name: "explain", args: "--from ADDRESS --to ADDRESS [--to ADDRESS...] [--author ADDRESS] [--client IP] [--user USER] [--tls] [--listener ROLE] [--offline] [--json]",
 		short: "tell what would become of a message, and by which rules", long: explainHelp,
 	}
 	cmd.setup = func(c *call, fs *flag.FlagSet) action {
@@ -41,6 +41,7 @@ func explainCommand() *command {
 			q.To = append(q.To, s)
 			return nil
 		})
+		fs.StringVar(&q.Author, "author", "", "`ADDRESS` in the From field, if it is not the sender's")
 		fs.StringVar(&q.Client, "client", "", "`IP` address of the client")
 		fs.StringVar(&q.User, "user", "", "`NAME` that the client has logged in with")
 		fs.BoolVar(&q.TLS, "tls", false, "the connection is encrypted")

@@ -93,7 +93,11 @@ func (x *explainer) explain(ctx context.Context, q control.Question) (control.Ex
 		return f.Explanation, err
 	}
 	f.Accepted = true
-	x.signing(ctx, f, "", sub, x.author(plan.From))
+	author := plan.From
+	if v.Author != v.From {
+		author = v.Author
+	}
+	x.signing(ctx, f, "", sub, x.author(author))
 	for _, d := range plan.Deposits {
 		f.add(factDeposit, d.Account, "into %s of %s", d.Mailbox, d.Account)
 	}
@@ -129,6 +133,12 @@ func (x *explainer) visit(f *facts, q control.Question) (v smtpd.Visit, opt smtp
 	if from := strings.Trim(q.From, "<> "); from != "" {
 		if v.From, err = mail.ParseAddress(from); err != nil {
 			return v, opt, bad("from: %s", err)
+		}
+	}
+	v.Author = v.From
+	if q.Author != "" {
+		if v.Author, err = mail.ParseAddress(strings.Trim(q.Author, "<> ")); err != nil {
+			return v, opt, bad("author: %s", err)
 		}
 	}
 	for _, s := range q.To {

@@ -9,6 +9,8 @@ import (
 type Question struct {
 	// From is the envelope's sender; "" or "<>" is the null sender.
 	From string `json:"from"`
+	// Author is the address in the From field; "" is the sender.
+	Author string `json:"author,omitempty"`
 	// To are the recipients; at least one.
 	To []string `json:"to"`
 	// Client is the address the client comes from; "" is a stranger's.

@@ -33,6 +33,7 @@ func stateFiles() []stateFile {
 		{"accounts.json", 0o600},
 		{"accounts.key", 0o600}, // without it SCRAM would have other salts
 		{"accounts.used", 0o600},
+		{srsSecretFile, 0o600}, // or bounces of what was forwarded would not come back
 		{"self-signed.crt", 0o644},
 		{"self-signed.key", 0o600},
 	}
@@ -41,7 +42,7 @@ func stateFiles() []stateFile {
 const backupHelp = `It goes into FILE, or to standard output, while the daemon runs or not. What was
 accepted before the command began is in it. It holds all of the state directory
 that is needed to go on: the spool with queue and mailboxes, the accounts, the keys
-of DKIM, and the self-signed certificate. The configuration, and the certificates
+of DKIM, the secret of SRS, and the self-signed certificate. The configuration, and the certificates
 and secrets it names, are not in it. Keep it as safe as the mail itself.
 
 With --since it is an increment: it has only what has changed since the backup

@@ -122,7 +122,7 @@ func ParseDomain(s string) (string, error) {
 		s = strings.ToLower(s)
 	} else {
 		a, err := idna.Lookup.ToASCII(s)
-		if err != nil {
+		if err != nil || !utf8.ValidString(s) { // idna puts U+FFFD in
 			return "", errors.New("bad international domain")
 		}
 		s = a

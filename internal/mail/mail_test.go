@@ -38,7 +38,7 @@ func TestParseAddressRefuses(t *testing.T) {
 		"", "@", "a", "a@", "@b.example", "a b@c.example", "a@b c", "a@b@c", "a..b@c.example", ".a@c.example",
 		`"a@c.example`, `"a"b@c.example`, `""@c.example`, "\"a\nb\"@c.example", "a@c.example\r\n", "a@-c.example",
 		"a@c-.example", "a@c..example", "a@[300.0.0.1]", "a@[IPv6:1.2.3.4]", "a@[]", "a@[192.0.2.1", "<a@c.example>",
-		"@x:a@c.example", "a@c.example x", "a\x00@c.example", "a\xff@c.example",
+		"@x:a@c.example", "a@c.example x", "a\x00@c.example", "a\xff@c.example", "a@\xff.example",
 		strings.Repeat("x", 65) + "@c.example", "a@" + strings.Repeat("x", 64) + ".example",
 		"a@" + strings.Repeat("x.", 127) + "x",
 	} {

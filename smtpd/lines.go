@@ -169,7 +169,7 @@ func (c *conn) readLine(max int) (string, error) {
 		c.readFailed(err)
 		return "", errGone
 	case skipped > 0 || len(line) > max:
-		if c.challenge {
+		if c.challenge || skipped == 0 && bytes.EqualFold(line[:5], []byte("AUTH ")) {
 			return "", errLongAuth
 		}
 		return "", errLongLine

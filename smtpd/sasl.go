@@ -131,8 +131,8 @@ func (s *session) checkAuth(mechanism string) error {
 	case s.tx.open:
 		return errNested
 	}
-	if !s.esmtp {
-		s.offerAuth() // after HELO nothing was announced
+	if !s.esmtp || s.offered == nil {
+		s.offerAuth() // nothing was announced: after HELO, or XCLIENT
 	}
 	switch {
 	case s.conn.tls == nil && len(s.offered) == 0,

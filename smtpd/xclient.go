@@ -123,6 +123,9 @@ func (c *conn) xclient(arg string) error {
 // become takes over what XCLIENT has said. What it has not mentioned stays.
 func (s *session) become(x xclient) {
 	account := s.account
+	if s.implied {
+		account = "" // the certificate is that of who speaks, and not of the client
+	}
 	helo, esmtp := s.helo, s.esmtp
 	s.forget()
 	s.account = account

@@ -89,6 +89,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.unlock, err = lockState(d.state); err != nil {
 		return err
 	}
+	d.maildrop = d.cfg.MaildropPath(d.state)
 	// Sockets first: a port that is taken must not cost the first account.
 	if d.entrances, d.challenges, err = openEntrances(d.cfg); err != nil {
 		return err

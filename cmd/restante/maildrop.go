@@ -17,9 +17,6 @@ import (
 
 // maildropRoom picks up what sendmail left while no daemon ran.
 func (d *daemon) maildropRoom(cfg *config.Config, acceptor *accept.Acceptor) room {
-	if d.maildrop == "" {
-		d.maildrop = cfg.MaildropPath(d.state) // as it is at the start
-	}
 	dir := d.maildrop
 	opt := d.controlOptions(cfg, acceptor)
 	start := func() (run, stop func(context.Context) error) {
@@ -42,6 +39,16 @@ func (d *daemon) maildropRoom(cfg *config.Config, acceptor *accept.Acceptor) roo
 		return run, func(context.Context) error { cancel(); return nil }
 	}
 	return room{name: "maildrop", made: controlMade(cfg), alone: true, start: start}
+}
+
+// maildropStatus is what GET /v1/status tells of the maildrop.
+func (d *daemon) maildropStatus() *control.MaildropStatus {
+	waiting, err := maildrop.Count(d.maildrop)
+	bad, badErr := maildrop.CountBad(d.maildrop)
+	if err != nil || badErr != nil {
+		return nil // there is none
+	}
+	return &control.MaildropStatus{Dir: d.maildrop, Waiting: waiting, Bad: bad}
 }
 
 // pickUp has a message from the maildrop taken in.

@@ -147,7 +147,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
-		Stats: d.spool.Stats, Logger: d.log,
+		Stats: d.spool.Stats, Maildrop: d.maildropStatus, Logger: d.log,
 	}
 }
 

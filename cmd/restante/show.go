@@ -109,6 +109,9 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 	}
 	fmt.Fprintln(c.out)
 	c.showSpool(s.Spool)
+	if m := s.Maildrop; m != nil && m.Waiting+m.Bad > 0 {
+		fmt.Fprintf(c.out, "maildrop: %d waiting, %d moved aside, in %s\n", m.Waiting, m.Bad, m.Dir)
+	}
 	if len(s.Queue.Destinations) == 0 {
 		return nil
 	}

@@ -95,6 +95,8 @@ type Options struct {
 	MaxSize                int64
 	MaxHeader              int
 	MaxRecipients, MaxHops int
+	// Maildrop tells of the maildrop; it may be nil, and return nil.
+	Maildrop func() *MaildropStatus
 	// Stats tells of the storage; it may be nil.
 	Stats func() spool.Stats
 	// Stall is how long a request may stand still; 0 is 30 seconds.

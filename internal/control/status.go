@@ -28,6 +28,9 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 		st.Queue = &q
 		st.Spool = s.spoolStatus()
+		if s.opt.Maildrop != nil {
+			st.Maildrop = s.opt.Maildrop()
+		}
 	}
 	s.prolongWrite(w)
 	writeJSON(w, http.StatusOK, st)

@@ -210,6 +210,17 @@ type DaemonStatus struct {
 	Queue *QueueStatus `json:"queue,omitempty"`
 	// Spool likewise.
 	Spool *SpoolStatus `json:"spool,omitempty"`
+	// Maildrop likewise.
+	Maildrop *MaildropStatus `json:"maildrop,omitempty"`
+}
+
+// MaildropStatus counts the files in the maildrop.
+type MaildropStatus struct {
+	Dir string `json:"dir"`
+	// Waiting are those that will be picked up, Bad those that could not be
+	// and were moved aside.
+	Waiting int `json:"waiting"`
+	Bad     int `json:"bad"`
 }
 
 // Listener is a socket the daemon listens on.

@@ -71,6 +71,7 @@ func TestMaildrop(t *testing.T) {
 	if got := d.maildrop("bad"); len(got) != 2 {
 		t.Errorf("moved aside: %q", got)
 	}
+	has(t, d.must("", "status"), "maildrop: 0 waiting, 2 moved aside, in "+filepath.Join(d.state, "maildrop"))
 	has(t, d.log.String(), "moved aside from the maildrop", "it does not match its hash", "it has no sender")
 
 	// What comes while it runs, from who did not find it, is picked up too.

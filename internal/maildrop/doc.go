@@ -72,8 +72,18 @@ func Make(dir string) error {
 }
 
 // Count returns how many messages wait, for who may list them.
-func Count(dir string) (n int, err error) {
-	d, err := os.Open(filepath.Join(dir, newDir))
+func Count(dir string) (int, error) {
+	return count(filepath.Join(dir, newDir), wholeName.MatchString)
+}
+
+// CountBad returns how many files are in the directory of those that could not
+// be taken.
+func CountBad(dir string) (int, error) {
+	return count(filepath.Join(dir, badDir), func(string) bool { return true })
+}
+
+func count(dir string, counts func(name string) bool) (n int, err error) {
+	d, err := os.Open(dir)
 	if err != nil {
 		return 0, fmt.Errorf("maildrop: %w", err)
 	}
@@ -81,7 +91,7 @@ func Count(dir string) (n int, err error) {
 	for {
 		names, err := d.Readdirnames(batch)
 		for _, name := range names {
-			if wholeName.MatchString(name) {
+			if counts(name) {
 				n++
 			}
 		}

@@ -269,6 +269,9 @@ func TestWhatIsDamagedIsKept(t *testing.T) {
 		}
 		b.good(b.collect())
 	}
+	if n, err := CountBad(b.dir); n != 2 || err != nil {
+		t.Errorf("%d were moved aside, %v", n, err)
+	}
 	if got := b.files(badDir); len(got) != 2 {
 		t.Errorf("moved aside: %v", got)
 	}

@@ -131,3 +131,25 @@ func value(b *header.Block, name string) string {
 	v, _ := b.Get(name)
 	return v
 }
+
+// TestRewrittenMailIsSignedAnew sends through a route that rewrites From to an
+// address that there is a key for: the signature is that of the new address,
+// and holds; other recipients get the one that was made at first.
+func TestRewrittenMailIsSignedAnew(t *testing.T) {
+	t.Parallel()
+	hop, plain := nextHop(t, standin.Options{}), nextHop(t, standin.Options{})
+	rewriting := strings.NewReplacer(`"*"`, `"isp.example.net"`, `"away"`, `"isp"`, "[[route]]", "[[route]]\nrewrite_from = \"news@example.org\"")
+	d := prepare(t, forwarding, rewriting.Replace(away(hop)), away(plain), quick(""))
+	records := map[string]string{"one._domainkey.example.org": d.must("", "dkim", "keygen", "example.org", "--selector", "one")}
+	d.start()
+	d.send(letter("signed twice"), alice, "x@isp.example.net", "y@else.example.net")
+	rewritten, first := reaches(t, hop, 1)[0].Data, reaches(t, plain, 1)[0].Data
+	verified(t, rewritten, records, 1)
+	verified(t, first, records, 1)
+	if from := value(header.Parse(rewritten), "From"); from != "Alice <news@example.org>" {
+		t.Errorf("From is %q", from)
+	}
+	if from := value(header.Parse(first), "From"); from != "Alice <alice@example.org>" {
+		t.Errorf("From is %q", from)
+	}
+}

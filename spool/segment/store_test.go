@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"restante/internal/mail"
@@ -300,4 +301,24 @@ func FuzzScan(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// What passes by itself does not end the taking of mail.
+func TestTooManyOpenFiles(t *testing.T) {
+	s := start(t, Options{})
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Skip(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: old.Max}); err != nil {
+		t.Skip(err)
+	}
+	_, err := s.Append(mail.ID{1}, 0, noise(10))
+	if err2 := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err2 != nil {
+		t.Fatal(err2)
+	}
+	if !errors.Is(err, syscall.EMFILE) || errors.Is(err, spool.ErrReadOnly) {
+		t.Errorf("without a file to open: %v", err)
+	}
+	put(t, s, 1, 0, noise(10))
 }

@@ -40,6 +40,16 @@ func (c *call) showEnvelope(m control.Message) error {
 	if e.Priority != 0 {
 		line("priority", fmt.Sprint(e.Priority))
 	}
+	if !e.HoldUntil.IsZero() {
+		line("held until", clock(e.HoldUntil))
+	}
+	if !e.DeliverBy.IsZero() {
+		end := "the sender is told"
+		if e.OrReturn {
+			end = "it is returned"
+		}
+		line("deliver by", clock(e.DeliverBy)+", or "+end)
+	}
 	return tw.Flush()
 }
 

@@ -119,7 +119,13 @@ type Envelope struct {
 	UTF8       bool         `json:"utf8,omitempty"`
 	RequireTLS bool         `json:"require_tls,omitempty"`
 	Priority   int          `json:"priority,omitempty"`
-	Arrived    time.Time    `json:"arrived"`
+	// DeliverBy is when the sender is told that the message is late or, if
+	// OrReturn is set, has it back; HoldUntil is when it goes out at the
+	// earliest. Zero if nothing was asked for.
+	DeliverBy time.Time `json:"deliver_by,omitzero"`
+	OrReturn  bool      `json:"or_return,omitempty"`
+	HoldUntil time.Time `json:"hold_until,omitzero"`
+	Arrived   time.Time `json:"arrived"`
 	// Protocol, Addr, Helo and Account say who handed the message over.
 	Protocol string `json:"protocol"`
 	Addr     string `json:"addr,omitempty"`
@@ -293,6 +299,7 @@ func viewEnvelope(e mail.Envelope) Envelope {
 		From: e.From, EnvID: e.EnvID, Ret: retName(e.Ret),
 		EightBit: e.EightBit, UTF8: e.UTF8, RequireTLS: e.RequireTLS,
 		Priority: e.Priority, Arrived: e.Arrived,
+		DeliverBy: e.By.At, OrReturn: e.By.Return, HoldUntil: e.HoldUntil,
 		Protocol: e.Client.Protocol, Helo: e.Client.Helo, Account: e.Client.Account,
 	}
 	if e.Client.Addr.IsValid() {

@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"restante/spool"
 )
@@ -139,7 +141,7 @@ func damageSpools(t *testing.T) (closed, killed, lines string) {
 		}
 		e.settled()
 		if run == 2 {
-			copyDir(t, closed, killed)
+			copyAtRest(t, closed, killed)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
@@ -149,6 +151,29 @@ func damageSpools(t *testing.T) (closed, killed, lines string) {
 		t.Fatal(err)
 	}
 	return closed, killed, lines
+}
+
+// copyAtRest is copyDir for the directory of an engine at work, as of a moment
+// in which Badger neither makes nor deletes files.
+func copyAtRest(t *testing.T, from, to string) {
+	t.Helper()
+	names := func() (list []string) {
+		files, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			list = append(list, f.Name())
+		}
+		return list
+	}
+	for before, rest := names(), 0; rest < 10; rest++ {
+		time.Sleep(20 * time.Millisecond)
+		if now := names(); !slices.Equal(before, now) {
+			before, rest = now, 0
+		}
+	}
+	copyDir(t, from, to)
 }
 
 func copyDir(t *testing.T, from, to string) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,6 +96,16 @@ func TestDiskChild(t *testing.T) {
 		case "free":
 			hog.free()
 			say("done %v", nil)
+		case "health":
+			say("done %v", e.Healthy())
+		case "close":
+			say("done %v", e.Close())
+		case "open":
+			again, err := Open(Options{Dir: dir, MinFree: minFree})
+			if err == nil {
+				e = again
+			}
+			say("done %v", err)
 		case "read":
 			var reason error
 			for _, err := range e.Tasks(spool.TaskID{}) {
@@ -154,8 +165,15 @@ type child struct {
 }
 
 func startChild(t *testing.T, dir string, minFree int64) *child {
+	return launchChild(t, os.Args[0], dir, minFree, nil)
+}
+
+func launchChild(t *testing.T, program, dir string, minFree int64, attr *syscall.SysProcAttr) *child {
 	c := &child{t: t, acked: make(map[string]bool)}
-	c.cmd = exec.Command(os.Args[0], "-test.run=^TestDiskChild$", "-test.count=1")
+	c.cmd = exec.Command(program, "-test.run=^TestDiskChild$", "-test.count=1")
+	if attr != nil {
+		c.cmd.SysProcAttr, c.cmd.Dir = attr, "/" // which anybody may enter
+	}
 	c.cmd.Env = append(os.Environ(), envDisk+"="+dir, fmt.Sprintf("%s=%d", envMinFree, minFree))
 	c.cmd.Stderr = &c.log
 	in, err := c.cmd.StdinPipe()

@@ -121,6 +121,9 @@ func Open(opt Options) (*Engine, error) {
 	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("spool: open: %w", err)
 	}
+	if inUse(opt.Dir) { // its files are being changed: nothing can be told of them
+		return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)
+	}
 	gaps, err := findGaps(opt.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("spool: read logs: %w", err)

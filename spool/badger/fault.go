@@ -63,16 +63,26 @@ func since(at *atomic.Int64) time.Duration { return time.Since(time.Unix(0, at.L
 // starved tells whether Badger was refused a file just now.
 func (b *background) starved() bool { return since(&b.refused) < starvedFor }
 
+// fatal returns why Badger cannot go on. levelZero tells how many tables wait to
+// be compacted.
+func (b *background) fatal(levelZero func() int) error {
+	if text := b.flush.Load(); text != nil {
+		return fmt.Errorf("%w: %s", spool.ErrReadOnly, *text)
+	}
+	text := b.compaction.Load()
+	if text != nil && since(&b.compacted) < stillFailing && levelZero() >= levelZeroStall-3 {
+		return fmt.Errorf("%w: %s", spool.ErrReadOnly, *text)
+	}
+	return nil
+}
+
 // examine turns the engine read-only before Badger, which cannot do its own
 // work any more, stops the committer for good or loses its memtable: when a
 // table could not be written, when compactions fail and the tables pile up,
 // when no file can be made.
 func (e *Engine) examine() {
-	if text := e.background.flush.Load(); text != nil {
-		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
-	}
-	if text := e.background.compaction.Load(); text != nil && since(&e.background.compacted) < stillFailing && e.db.Levels()[0].NumTables >= levelZeroStall-3 {
-		e.setFault(fmt.Errorf("%w: %s", spool.ErrReadOnly, *text))
+	if err := e.background.fatal(func() int { return e.db.Levels()[0].NumTables }); err != nil {
+		e.setFault(err)
 	}
 	if err := unix.Access(e.opt.Dir, unix.W_OK|unix.X_OK); err != nil {
 		e.setFault(fmt.Errorf("%w: %s: %w", spool.ErrReadOnly, e.opt.Dir, err))

@@ -73,9 +73,9 @@ func TestNoFilesLeft(t *testing.T) {
 	if reason := c.must("take 40"); reason != "<nil>" {
 		t.Fatalf("with files to spare: %s", reason)
 	}
-	for range 2 {
+	for _, take := range []string{"records", "take", "records"} {
 		c.must("hog 0")
-		reason := c.must("take 10000")
+		reason := c.must("%s 10000", take)
 		if !strings.Contains(reason, spool.ErrFull.Error()) || !strings.Contains(reason, "too many open files") {
 			t.Errorf("without files: %q, want ErrFull", reason)
 		}
@@ -100,7 +100,7 @@ func TestFilesAreSnatched(t *testing.T) {
 	c.must("limit 200")
 	c.must("take 40")
 	c.must("hunt 0")
-	reason := c.must("take 10000")
+	reason := c.must("records 10000")
 	if !strings.Contains(reason, spool.ErrFull.Error()) && !strings.Contains(reason, spool.ErrReadOnly.Error()) && !strings.Contains(reason, spool.ErrUncertain.Error()) {
 		t.Errorf("refused with %q, want ErrFull, ErrReadOnly or ErrUncertain", reason)
 	}

@@ -15,6 +15,9 @@ const (
 	maintainIdle  = 5 * time.Second
 	// trimEvery is how often the journals are looked at.
 	trimEvery = 10 * time.Minute
+	// verifyEvery is how often the tables are read and compared with their
+	// checksums.
+	verifyEvery = 24 * time.Hour
 	// compactAfter is how many octets of bodies must have been freed before
 	// it is worth to look for their space.
 	compactAfter = 64 << 20
@@ -31,6 +34,7 @@ func (e *Engine) maintainLoop() {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
 	trimmed := time.Now().Add(time.Minute - trimEvery) // the first soon after the start
+	verified := time.Now()                             // by Open
 	for {
 		select {
 		case <-e.closing:
@@ -46,6 +50,10 @@ func (e *Engine) maintainLoop() {
 		}
 		if len(e.sparse(sparseAfter)) > 0 {
 			e.maintenance("empty segments", func() error { return e.emptySparse(sparseAfter) })
+		}
+		if time.Since(verified) >= verifyEvery && e.quiet() {
+			verified = time.Now()
+			e.maintenance("verify tables", e.scrub)
 		}
 		if e.stats.freed.Load() >= e.worthwhile() && e.quiet() {
 			e.maintenance("compact", e.compact)
@@ -81,6 +89,17 @@ func (e *Engine) maintenance(name string, f func() error) {
 	default:
 		e.opt.Logger.Warn("spool maintenance", "what", name, "err", err)
 	}
+}
+
+// scrub looks for damage that tables have taken on the device since they were
+// read last. A compaction that meets it takes it for the end of the table, drops
+// the rest of the table's records, and says nothing: so no more are made then.
+func (e *Engine) scrub() error {
+	err := recheckTables(badgerOptions(e.opt)) // Badger itself would look at what it has in its cache
+	if errors.Is(err, spool.ErrCorrupt) {
+		e.setFault(fmt.Errorf("%w: %w", spool.ErrReadOnly, err))
+	}
+	return err
 }
 
 // compact gives the space of what was freed back. Commits go on meanwhile.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -32,16 +33,41 @@ func checkTables(opt badgerdb.Options) error {
 	if err != nil {
 		return err
 	}
+	bad, _ := readTables(names, opt)
+	return bad
+}
+
+// recheckTables is checkTables beside a Badger that has them open: a table that
+// is no longer in the manifest was being deleted, and is no matter.
+func recheckTables(opt badgerdb.Options) error {
+	names, err := tableNames(opt)
+	if err != nil {
+		return err
+	}
+	bad, hurt := readTables(names, opt)
+	if bad == nil {
+		return nil
+	}
+	if names, err = tableNames(opt); err != nil {
+		return err
+	}
+	hurt = slices.DeleteFunc(hurt, func(name string) bool { return !slices.Contains(names, name) })
+	bad, _ = readTables(hurt, opt)
+	return bad
+}
+
+// readTables returns the tables that are damaged, and what is wrong with them.
+func readTables(names []string, opt badgerdb.Options) (bad error, hurt []string) {
 	work := make(chan string)
 	var readers sync.WaitGroup
 	var mu sync.Mutex
-	var bad []error
 	for range min(runtime.GOMAXPROCS(0), maxTableReaders) {
 		readers.Go(func() {
 			for name := range work {
 				if err := checkTable(name, opt); err != nil {
 					mu.Lock()
-					bad = append(bad, fmt.Errorf("%w: table %s: %w", spool.ErrCorrupt, name, err))
+					bad = errors.Join(bad, fmt.Errorf("%w: table %s: %w", spool.ErrCorrupt, name, err))
+					hurt = append(hurt, name)
 					mu.Unlock()
 				}
 			}
@@ -52,7 +78,7 @@ func checkTables(opt badgerdb.Options) error {
 	}
 	close(work)
 	readers.Wait()
-	return errors.Join(bad...)
+	return bad, hurt
 }
 
 // tableNames returns the tables that belong to the storage. A file that is not

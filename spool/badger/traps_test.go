@@ -67,7 +67,9 @@ func TestTableDamageIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[len(b)/3] ^= 4
+	for i := range 64 { // one bit alone may be turned and mean the same when decompressed
+		b[len(b)/3+i] ^= 0xa5
+	}
 	if err := os.WriteFile(names[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}

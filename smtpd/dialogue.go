@@ -203,7 +203,7 @@ func (c *conn) rcpt(arg string) error {
 	case len(s.tx.rcpts) >= c.srv.limits.MaxRecipients:
 		return reply{452, code{4, 5, 3}, "Too many recipients, send the others another time"}
 	}
-	r, err := parseRcpt(arg, s.tx.utf8)
+	r, err := parseRcpt(arg, s.offer())
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ import (
 // lines:
 //
 //	# comment
-//	role ROLE, unix, implicit-tls, no-tls, no-auth, trusted PREFIX, limit NAME N
+//	role ROLE, unix, quiet, implicit-tls, no-tls, no-auth, trusted PREFIX, limit NAME N
 //	              how the server is set up; before anything else
 //	C: text       the client sends text and CR LF; lines that follow one
 //	              another are sent in one go
@@ -257,6 +257,8 @@ func (p *player) setting(word, rest string) bool {
 		p.setUp(func(o *Options) { o.Auth = nil })
 	case "trusted":
 		p.setUp(func(o *Options) { o.Trusted = append(o.Trusted, netip.MustParsePrefix(rest)) })
+	case "quiet":
+		p.setUp(func(o *Options) { o.Extensions.QuietToStrangers = true })
 	case "unix":
 		p.setUp(func(o *Options) { o.Hostname = unixHouse })
 	case "xclient":

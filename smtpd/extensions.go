@@ -26,6 +26,10 @@ type Extensions struct {
 	// has not seen our 250, is answered with the queue ID it got the first
 	// time; 0 takes it again. At most spool.MaxOnce.
 	Once time.Duration
+	// QuietToStrangers offers DSN only to those who may relay. Others could
+	// learn from it who reads their mail where, and have reports sent to
+	// whom they name as sender.
+	QuietToStrangers bool
 	// Repeaters are networks whose every transaction counts.
 	Repeaters []netip.Prefix
 }
@@ -35,6 +39,8 @@ func (s *session) offer() offer {
 	o := offer{
 		maxSize:    s.srv.limits.MaxSize,
 		requireTLS: s.conn.tls != nil,
+		dsn:        !s.srv.opt.Extensions.QuietToStrangers || s.srv.policy.mayAsk(s.client()),
+		utf8:       s.tx.utf8,
 		once:       s.srv.opt.Extensions.Once > 0 && s.srv.policy.mayAsk(s.client()),
 	}
 	if s.srv.policy.mayRelay(s.client()) {
@@ -55,10 +61,12 @@ func (c *conn) capabilities() []string {
 		"ENHANCEDSTATUSCODES",
 		"CHUNKING",
 		"SMTPUTF8",
-		"DSN",
 		"MT-PRIORITY MIXER",
 		"DELIVERBY",
 		"LIMITS RCPTMAX=" + strconv.Itoa(c.srv.limits.MaxRecipients),
+	}
+	if o.dsn {
+		caps = append(caps, "DSN")
 	}
 	if o.requireTLS {
 		caps = append(caps, "REQUIRETLS")

@@ -103,7 +103,7 @@ func FuzzParseMail(f *testing.F) {
 	f.Add(`FROM:<"a> RET=FULL"@b.example> ENVID=+20`)
 	f.Add("FROM:a@b ENVID=x ENVID=y")
 	f.Fuzz(func(t *testing.T, arg string) {
-		all := offer{maxSize: 1000, requireTLS: true, once: true, maxHold: time.Hour}
+		all := offer{maxSize: 1000, requireTLS: true, once: true, dsn: true, maxHold: time.Hour}
 		m, err := parseMail(arg, all)
 		if err != nil {
 			if r, ok := err.(reply); !ok || r.code/100 != 5 || r.enhanced[0] != 5 {
@@ -115,7 +115,7 @@ func FuzzParseMail(f *testing.F) {
 			m.by.back && m.by.in <= 0 || m.holdFor < 0 || m.holdFor > 0 && !m.holdUntil.IsZero() {
 			t.Fatalf("%q gave %+v", arg, m)
 		}
-		if none, err := parseMail(arg, offer{maxSize: 1000}); err == nil && (none.requireTLS || none.repeat || none.holdFor > 0 || !none.holdUntil.IsZero()) {
+		if none, err := parseMail(arg, offer{maxSize: 1000}); err == nil && (none.requireTLS || none.repeat || none.envID != "" || none.ret != 0 || none.holdFor > 0 || !none.holdUntil.IsZero()) {
 			t.Fatalf("%q was taken without an offer", arg)
 		}
 	})
@@ -126,7 +126,7 @@ func FuzzParseRcpt(f *testing.F) {
 	f.Add(`TO:<ü@b.example> ORCPT=utf-8;\x{FC}ü`, true)
 	f.Add(`TO:<"x> NOTIFY=NEVER"@b.example>`, false)
 	f.Fuzz(func(t *testing.T, arg string, utf8 bool) {
-		r, err := parseRcpt(arg, utf8)
+		r, err := parseRcpt(arg, offer{utf8: utf8, dsn: true})
 		if err != nil {
 			return
 		}
@@ -136,7 +136,7 @@ func FuzzParseRcpt(f *testing.F) {
 		if kind, address, ok := strings.Cut(r.original, ";"); r.original != "" && (!ok || kind == "" || address == "") {
 			t.Fatalf("%q gave ORCPT %q", arg, r.original)
 		}
-		again, err := parseRcpt(fmt.Sprintf("TO:<%s>", r.to), true)
+		again, err := parseRcpt(fmt.Sprintf("TO:<%s>", r.to), offer{utf8: true})
 		if err != nil || again.to != r.to {
 			t.Fatalf("<%s> gave <%s>, %v", r.to, again.to, err)
 		}

@@ -39,9 +39,11 @@ type rcptCommand struct {
 // offer is what a client has been offered, which decides about the parameters
 // that it may use.
 type offer struct {
-	maxSize          int64
-	requireTLS, once bool
-	maxHold          time.Duration // FUTURERELEASE; 0 if it was not offered
+	maxSize               int64
+	requireTLS, once, dsn bool
+	// utf8 tells that the sender came with SMTPUTF8; for RCPT.
+	utf8    bool
+	maxHold time.Duration // FUTURERELEASE; 0 if it was not offered
 }
 
 var errParameter = reply{555, code{5, 5, 4}, "Parameter not supported"}
@@ -130,10 +132,10 @@ func (m *mailCommand) wish(key, value string, o offer) (known, good bool) {
 	switch key {
 	case "RET":
 		m.ret = map[string]mail.Return{"FULL": mail.ReturnFull, "HDRS": mail.ReturnHeaders}[strings.ToUpper(value)]
-		return true, m.ret != mail.ReturnUnspecified
+		return o.dsn, m.ret != mail.ReturnUnspecified
 	case "ENVID":
 		m.envID, good = parseXtext(value)
-		return true, good && value != "" && len(value) <= maxEnvID
+		return o.dsn, good && value != "" && len(value) <= maxEnvID
 	case "BY":
 		m.by, good = parseBy(value)
 		return true, good
@@ -154,7 +156,7 @@ func (m *mailCommand) wish(key, value string, o offer) (known, good bool) {
 }
 
 // parseRcpt reads the argument of RCPT.
-func parseRcpt(arg string, utf8 bool) (rcptCommand, error) {
+func parseRcpt(arg string, o offer) (rcptCommand, error) {
 	var r rcptCommand
 	path, params, err := splitPath(arg, "TO:", code{5, 1, 3})
 	if err != nil {
@@ -162,11 +164,11 @@ func parseRcpt(arg string, utf8 bool) (rcptCommand, error) {
 	}
 	err = parameters(params, func(key, value string, _ bool) error {
 		good := false
-		switch key {
-		case "NOTIFY":
+		switch {
+		case key == "NOTIFY" && o.dsn:
 			r.notify, good = parseNotify(value)
-		case "ORCPT":
-			r.original, good = parseOrcpt(value, utf8)
+		case key == "ORCPT" && o.dsn:
+			r.original, good = parseOrcpt(value, o.utf8)
 		default:
 			return errParameter
 		}
@@ -178,7 +180,7 @@ func parseRcpt(arg string, utf8 bool) (rcptCommand, error) {
 	if err != nil {
 		return r, err
 	}
-	r.to, err = parsePath(path, utf8, "recipient", code{5, 1, 3})
+	r.to, err = parsePath(path, o.utf8, "recipient", code{5, 1, 3})
 	return r, err
 }
 

@@ -26,7 +26,7 @@ func TestParseRcpt(t *testing.T) {
 		// difference between a local part and an address with parameters.
 		`TO:<"victim@evil.com> ORCPT=rfc822;x"@local.com>`: `"victim@evil.com> ORCPT=rfc822;x"@local.com`,
 	} {
-		got, err := parseRcpt(arg, false)
+		got, err := parseRcpt(arg, offer{})
 		if err != nil || got.to.String() != want {
 			t.Errorf("%s: %s, %v; want %s", arg, got.to, err, want)
 		}
@@ -37,7 +37,7 @@ func TestParseRcpt(t *testing.T) {
 		"TO:<@x.example>", "TO:<@x.example:>", "TO:<x:a@b.example>", "TO:<@x,y:a@b.example>", "TO:<@:a@b.example>",
 		"TO:<a@b.example> X=1", "TO:a@b.example,c@d.example", "TO:<ä@b.example>", "FROM:<a@b.example>",
 	} {
-		if got, err := parseRcpt(arg, false); err == nil {
+		if got, err := parseRcpt(arg, offer{}); err == nil {
 			t.Errorf("%s gave %s", arg, got.to)
 		}
 	}

@@ -84,7 +84,8 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 	d.smtpLogins(&opt, cfg)
 	opt.Extensions = smtpd.Extensions{
 		XClient: l.XClientPrefixes(), Proxy: l.ProxyPrefixes(),
-		MaxHold: l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
+		QuietToStrangers: !l.DSNForStrangers,
+		MaxHold:          l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
 	}
 	if e.role == config.RoleLMTP {
 		opt.Role, opt.Trusted, opt.Auth = smtpd.LMTP, l.Prefixes(), nil

@@ -159,6 +159,9 @@ type SMTP struct {
 	// a PROXY header.
 	XClientNetworks Strings `toml:"xclient_networks"`
 	ProxyNetworks   Strings `toml:"proxy_networks"`
+	// DSNForStrangers offers delivery status notifications to everybody, not
+	// only to those who may relay.
+	DSNForStrangers bool `toml:"dsn_for_strangers"`
 	// MaxHold bounds for how long a message may be held back at its sender's
 	// wish; 0 offers nothing.
 	MaxHold Duration `toml:"max_hold"`
@@ -373,6 +376,7 @@ func Default() *Config {
 			TransferTimeout:          Day,
 			WriteTimeout:             1 * Minute,
 			MinDataRate:              100,
+			DSNForStrangers:          true,
 			MaxHold:                  7 * Day,
 			AcceptOnce:               1 * Hour,
 			XClientNetworks:          Strings{},

@@ -307,7 +307,7 @@ func (x *explainer) task(ctx context.Context, f *facts, s accept.Submission, fro
 	}
 	if author := route.Rewrite.From; !author.IsNull() {
 		f.add(factRewriting, about, "the address in From becomes %s, and the old From Reply-To if there is none, by rewrite_from of the route", author)
-		s.Trusted = true
+		s.Trusted, s.Complete = true, true
 		x.signing(ctx, f, about, s, author)
 	}
 	f.add(factTLS, about, "%s", protection(route))

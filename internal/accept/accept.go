@@ -90,8 +90,8 @@ type Options struct {
 	Mailboxes Mailboxes
 	// Hostname is ours, in Message-ID fields.
 	Hostname string
-	// Screens judge what comes by SMTP and LMTP, in their order. Signers sign
-	// everything.
+	// Screens judge what comes by SMTP and LMTP, in their order. Signers are
+	// asked to sign our own mail, and reports.
 	Screens []screen.Screen
 	Signers []Signer
 	// Masquerade hides internal host names in our own mail.
@@ -135,6 +135,10 @@ type Submission struct {
 	// has another queue ID than it began with.
 	Trace func(id mail.ID) string
 }
+
+// ours tells whether the message may be signed: it is our own, or of our own
+// making. What other servers bring, by LMTP too, is not, whatever its From says.
+func (s *Submission) ours() bool { return s.Complete || !s.Screened }
 
 // origin is what decides about closed groups.
 func (s *Submission) origin() Origin {

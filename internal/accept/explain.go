@@ -16,6 +16,9 @@ func (a *Acceptor) Signed(ctx context.Context, s Submission, author mail.Address
 	fields := []byte(header.Compose("From", author.String()) + header.Date(a.now()) + "Subject: explained\r\n")
 	m := &screen.Message{Envelope: s.Envelope, Recipients: s.Recipients, Trusted: s.Trusted, TLS: s.TLS, Header: fields}
 	var all []byte
+	if !s.ours() {
+		return header.Parse(nil), nil
+	}
 	for _, signer := range a.opt.Signers {
 		job := signer.Begin(m)
 		if job == nil {

@@ -117,6 +117,9 @@ func (m *Message) begin() {
 			m.parser.Write([]byte("\r\n"))
 		}
 	}
+	if !m.sub.ours() {
+		return
+	}
 	for _, s := range m.a.opt.Signers {
 		if job := s.Begin(m.seen); job != nil {
 			m.jobs = append(m.jobs, job)

@@ -188,6 +188,32 @@ func TestComplete(t *testing.T) {
 	}
 }
 
+// What another server brings by LMTP is not signed, although the server is
+// trusted: it may be anybody's.
+func TestWhoIsSignedFor(t *testing.T) {
+	h := newHouse(t, func(o *accept.Options) { o.Signers = []accept.Signer{fakeSigner{name: "X-Signed"}} })
+	for _, c := range []struct {
+		name                        string
+		trusted, screened, complete bool
+		want                        bool
+	}{
+		{"a report", true, false, false, true},
+		{"a device", true, true, true, true},
+		{"LMTP", true, true, false, false},
+		{"outside", false, true, false, false},
+	} {
+		s := submission("alice@here.example", "bob@here.example")
+		s.Trusted, s.Screened, s.Complete = c.trusted, c.screened, c.complete
+		if got := strings.HasPrefix(h.taken(s, text), "X-Signed: "); got != c.want {
+			t.Errorf("%s: signed %v", c.name, got)
+		}
+		block, err := h.Signed(context.Background(), s, mail.MustParseAddress("alice@here.example"))
+		if err != nil || block.Has("X-Signed") != c.want {
+			t.Errorf("%s: told that it is signed: %v, %v", c.name, !c.want, err)
+		}
+	}
+}
+
 func TestSignerFails(t *testing.T) {
 	h := newHouse(t, func(o *accept.Options) { o.Signers = []accept.Signer{fakeSigner{name: "X", err: io.ErrUnexpectedEOF}} })
 	s := submission("alice@here.example", "bob@here.example")

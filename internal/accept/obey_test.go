@@ -150,12 +150,12 @@ func TestScreenReplacesBody(t *testing.T) {
 		o.Signers = []accept.Signer{fakeSigner{name: "X-Signed"}}
 	})
 	s := submission("alice@here.example", "bob@here.example", "x@there.example")
-	s.Trusted, s.Screened, s.Trace = true, true, received
-	r, err := h.take(s, "Content-Type: multipart/mixed; boundary=b\r\nSubject: x\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n")
+	s.Trusted, s.Screened, s.Complete, s.Trace = true, true, true, received
+	r, err := h.take(s, "From: a\r\nDate: b\r\nMessage-ID: c\r\nContent-Type: multipart/mixed; boundary=b\r\nSubject: x\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "X-Signed: x/0/\"another bödy\\r\\n\"\r\n" + received(r.ID) + "Content-Type: text/plain; charset=utf-8\r\nSubject: x\r\n\r\nanother bödy\r\n"
+	want := "X-Signed: x/0/\"another bödy\\r\\n\"\r\n" + received(r.ID) + "From: a\r\nDate: b\r\nMessage-ID: c\r\nContent-Type: text/plain; charset=utf-8\r\nSubject: x\r\n\r\nanother bödy\r\n"
 	if got := h.stored(r.ID); got != want {
 		t.Errorf("stored is\n%s\nwant\n%s", got, want)
 	}

@@ -21,8 +21,8 @@ import (
 // The same is done again for a message whose From a route rewrites, when it is
 // sent that way: its former signature would not hold any more.
 type Signer interface {
-	// Begin starts the signing of one message. A nil job has nothing to do
-	// with it, such as mail from outside. m.Header is the header as it came,
+	// Begin starts the signing of one message of our own: mail of other servers
+	// is not asked about. A nil job has nothing to do with it. m.Header is the header as it came,
 	// of which From and all else may still change: a signer must not settle
 	// here in whose name it signs, only whether it could sign at all. Where a
 	// screen replaces the body the job is dropped without Sign, and Begin is

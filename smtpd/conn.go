@@ -118,21 +118,18 @@ func (c *conn) start() bool {
 // whether the client is still there.
 func (c *conn) listenFirst() bool {
 	delay := c.srv.opt.GreetDelay
-	if delay <= 0 && !c.srv.opt.RefuseEarly || !c.stranger() {
+	if delay <= 0 || !c.srv.opt.RefuseEarly || !c.stranger() {
 		return true
 	}
-	if delay > 0 && c.in.Buffered() == 0 {
-		if c.arm(delay, true) != nil {
-			return true // the next read says so
-		}
-		_, err := c.in.Peek(1)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return false
-		}
+	if c.arm(delay, true) != nil {
+		return true // the next read says so
 	}
-	if c.in.Buffered() > 0 {
+	switch _, err := c.in.Peek(1); {
+	case err == nil:
 		c.say(errEarly)
 		c.hangup = true
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return false
 	}
 	return true
 }

@@ -290,7 +290,7 @@ func (p *player) setting(word, rest string) bool {
 		if err != nil {
 			p.fatalf("%v", err)
 		}
-		p.setUp(func(o *Options) { o.GreetDelay = d })
+		p.setUp(func(o *Options) { o.RefuseEarly, o.GreetDelay = true, d })
 	case "rate":
 		p.rate(rest)
 	case "limit":

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func withGreetDelay(o *Options) { o.GreetDelay = 250 * time.Millisecond }
+func withGreetDelay(o *Options) { o.RefuseEarly, o.GreetDelay = true, 250*time.Millisecond }
 
 // The greeting is held back for so long and no longer.
 func TestGreetDelay(t *testing.T) {
@@ -50,7 +50,7 @@ func TestEarlyTalker(t *testing.T) {
 // Neither a client that goes away meanwhile nor a shutdown waits for it.
 func TestGreetDelayEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := openPipe(t, func(o *Options) { o.GreetDelay = time.Hour })
+		h := openPipe(t, func(o *Options) { o.RefuseEarly, o.GreetDelay = true, time.Hour })
 		gone := h.connect()
 		gone.Close()
 		synctest.Wait()

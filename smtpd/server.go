@@ -73,12 +73,12 @@ type Options struct {
 	// line ends is made CR LF, and NUL dropped, where others are refused with
 	// 550 5.5.2. Only clients that are in Trusted too are spared so.
 	Normalize []netip.Prefix
-	// GreetDelay is how long strangers, who are neither trusted nor
-	// authenticated, wait for the greeting of a relay; those that speak before
-	// it are refused with 554 5.5.1. RefuseEarly does the same with those that
-	// send on where the protocol bids them wait (RFC 2920 section 3.1).
-	GreetDelay  time.Duration
+	// RefuseEarly refuses strangers of a relay, who are neither trusted nor
+	// authenticated, with 554 5.5.1 if they send on where the protocol bids
+	// them wait: for the greeting, which is held back for GreetDelay to see
+	// that, and for some replies (RFC 2920 section 3.1).
 	RefuseEarly bool
+	GreetDelay  time.Duration
 	// HideClients leaves the name and the address of clients that have logged
 	// in out of Received fields.
 	HideClients bool

@@ -139,8 +139,8 @@ type SMTP struct {
 	AuthDelay Duration `toml:"auth_delay"`
 	// ErrorDelay is the delay of the reply to a refused command, after a few.
 	ErrorDelay Duration `toml:"error_delay"`
-	// GreetDelay is how long the greeting of strangers is held back, on the
-	// smtp role; RefuseEarlyTalkers refuses those that do not wait for replies.
+	// RefuseEarlyTalkers refuses strangers on the smtp role that do not wait
+	// for the greeting, which is held back for GreetDelay, or for replies.
 	GreetDelay         Duration `toml:"greet_delay"`
 	RefuseEarlyTalkers bool     `toml:"refuse_early_talkers"`
 	// CommandTimeout is the longest wait for a command, DataTimeout the

@@ -197,10 +197,10 @@ func TestFailedFlush(t *testing.T) {
 			f.Close()
 		}
 	}
-	body := make([]byte, chunkSize)
+	body := make([]byte, inlineSize)
 	var err error
 	for i := 0; err == nil; i++ {
-		if i > 5*memTableSize/chunkSize {
+		if i > 5*memTableSize/inlineSize {
 			t.Fatal("the engine has not noticed")
 		}
 		s, err2 := e.Create()

@@ -13,11 +13,11 @@ import (
 // spool was reopened.
 func TestSyncFollowsBadgersLog(t *testing.T) {
 	e := open(t, Options{})
-	body := make([]byte, chunkSize)
+	body := make([]byte, inlineSize)
 	for range 2 {
 		first := e.wal.num
 		for i := 0; e.wal.num < first+3; i++ {
-			if i > 4*memTableSize/chunkSize {
+			if i > 4*memTableSize/inlineSize {
 				t.Fatal("Badger has not exchanged its log")
 			}
 			commit(t, e, body, forAlice)
@@ -46,7 +46,7 @@ func TestSyncFollowsBadgersLog(t *testing.T) {
 // change, for records of every size.
 func TestLogsChangeOnlyWhenExpected(t *testing.T) {
 	e := open(t, Options{})
-	for _, size := range []int{4 << 10, chunkSize} {
+	for _, size := range []int{4 << 10, inlineSize} {
 		body := make([]byte, size)
 		first := e.wal.num
 		var wg sync.WaitGroup

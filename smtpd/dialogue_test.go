@@ -54,7 +54,7 @@ import (
 //	newest WORD   and what the newest message and its tasks come to; see describe
 //	log text      the log must have a line with text; no-log
 //
-// In C lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
+// In C and R lines {plain USER PASSWORD} and {base64 TEXT} are encoded, and
 // {N TEXT} is TEXT N times. What there is for SASL is told at saslPlayer.
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -153,7 +153,7 @@ func (p *player) play(line string) {
 		if err != nil {
 			p.fatalf("%v", err)
 		}
-		p.unsent += s
+		p.unsent += expand(s)
 		return
 	}
 	p.flush()

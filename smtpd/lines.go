@@ -111,10 +111,11 @@ func (c *conn) nextAuthLine() {
 	c.feed = []byte("*\r\n")
 }
 
-// isBase64 tells whether s can be a SASL response (RFC 4954 section 4).
+// isBase64 tells whether s can be a SASL response (RFC 4954 section 4). The
+// decoder would pass over a CR.
 func isBase64(s string) bool {
 	_, err := base64.StdEncoding.DecodeString(s)
-	return err == nil || s == "="
+	return err == nil && !strings.Contains(s, "\r") || s == "="
 }
 
 // command is a command line, taken apart.
@@ -153,13 +154,16 @@ func (c *conn) readLine(max int) (string, error) {
 		return "", errGone
 	}
 	line, err := c.in.ReadSlice('\n')
+	clean := bytes.HasSuffix(line, []byte("\r\n"))
 	skipped := 0
 	for ; err == bufio.ErrBufferFull && skipped <= maxSkip; skipped += largeBuffer {
 		if skipped == 0 {
 			// No honest line is so long: the rest of it can wait.
 			c.session.wait(c.srv.limits.ErrorDelay)
 		}
-		_, err = c.in.ReadSlice('\n')
+		cr := line[len(line)-1] == '\r'
+		line, err = c.in.ReadSlice('\n')
+		clean = bytes.HasSuffix(line, []byte("\r\n")) || cr && len(line) == 1
 	}
 	switch {
 	case err == bufio.ErrBufferFull:
@@ -168,14 +172,14 @@ func (c *conn) readLine(max int) (string, error) {
 	case err != nil:
 		c.readFailed(err)
 		return "", errGone
+	case !clean:
+		c.hangUp(errBareLine)
+		return "", errGone
 	case skipped > 0 || len(line) > max:
 		if c.challenge || skipped == 0 && bytes.EqualFold(line[:5], []byte("AUTH ")) {
 			return "", errLongAuth
 		}
 		return "", errLongLine
-	case !bytes.HasSuffix(line, []byte("\r\n")):
-		c.hangUp(errBareLine)
-		return "", errGone
 	}
 	return string(line[:len(line)-2]), nil
 }

@@ -120,18 +120,13 @@ func (c *conn) xclient(arg string) error {
 	return nil
 }
 
-// become takes over what XCLIENT has said. What it has not mentioned stays.
+// become takes over what XCLIENT has said. What it has not mentioned stays, but
+// for the login: that of who speaks, whether by AUTH or by a certificate, is not
+// the client's.
 func (s *session) become(x xclient) {
-	account := s.account
-	if s.implied {
-		account = "" // the certificate is that of who speaks, and not of the client
-	}
 	helo, esmtp := s.helo, s.esmtp
 	s.forget()
-	s.account = account
-	if x.has["LOGIN"] {
-		s.account = x.login
-	}
+	s.account = x.login
 	if x.has["NAME"] {
 		s.name = x.name
 	}

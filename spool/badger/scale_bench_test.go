@@ -95,8 +95,9 @@ func fillQueue(b *testing.B, e *Engine, n int) {
 }
 
 // BenchmarkQueue measures, with so many recipients queued: the time from Open
-// to the first lease, the heap that the engine holds then, and how long it
-// takes to lease the next due task while mail is accepted at the same time.
+// to the first lease, the heap that the engine holds then, how long it takes to
+// lease the next due task while mail is accepted at the same time, and how long
+// it takes to count the tasks, and to ask for their counts from then on.
 //
 //	go test ./spool/badger -run '^$' -bench Queue -benchtime 2000x
 func BenchmarkQueue(b *testing.B) {
@@ -138,6 +139,10 @@ func BenchmarkQueue(b *testing.B) {
 			b.StopTimer()
 			close(stop)
 			mail.Wait()
+			e.recount()
+			counting := timed(b, e)
+			b.ReportMetric(counting.Seconds(), "count-tasks-s")
+			b.ReportMetric(float64(timed(b, e))/1e3, "task-counts-µs")
 			slices.Sort(took)
 			b.ReportMetric(first.Seconds(), "open-to-lease-s")
 			b.ReportMetric(float64(held)/(1<<20), "heap-MB")
@@ -146,6 +151,15 @@ func BenchmarkQueue(b *testing.B) {
 			b.ReportMetric(float64(accepted)/b.Elapsed().Seconds(), "accepts/s")
 		})
 	}
+}
+
+// timed returns how long TaskCounts takes.
+func timed(b *testing.B, e *Engine) time.Duration {
+	start := time.Now()
+	if _, err := e.TaskCounts(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start)
 }
 
 // acceptUntil takes mail in, one message after the other.

@@ -236,33 +236,7 @@ func (s *scanner) literal() string {
 	return text
 }
 
-func (s *scanner) skipQuoted() {
-	for i := 1; i < len(s.in); i++ {
-		switch s.in[i] {
-		case '\\':
-			i++
-		case '"':
-			s.in = s.in[i+1:]
-			return
-		}
-	}
-	s.in, s.broken = "", true
-}
+func (s *scanner) skipQuoted()  { s.skip(header.AfterQuoted(s.in, 0)) }
+func (s *scanner) skipComment() { s.skip(header.AfterComment(s.in, 0)) }
 
-func (s *scanner) skipComment() {
-	depth := 0
-	for i := 0; i < len(s.in); i++ {
-		switch s.in[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				s.in = s.in[i+1:]
-				return
-			}
-		}
-	}
-	s.in, s.broken = "", true
-}
+func (s *scanner) skip(n int, closed bool) { s.in, s.broken = s.in[n:], s.broken || !closed }

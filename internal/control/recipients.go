@@ -97,18 +97,18 @@ func Addresses(s string) []string {
 	for i := 0; i < len(s); {
 		switch c := s[i]; c {
 		case '"':
-			end := skipQuoted(s, i)
+			end, _ := header.AfterQuoted(s, i)
 			word.WriteString(s[i:end])
 			i = end
 			continue
 		case '(':
-			i = skipComment(s, i)
+			i, _ = header.AfterComment(s, i)
 			continue
 		case '<':
 			end := i + 1
 			for end < len(s) && s[end] != '>' {
 				if s[end] == '"' {
-					end = skipQuoted(s, end)
+					end, _ = header.AfterQuoted(s, end)
 					continue
 				}
 				end++
@@ -135,36 +135,4 @@ func Addresses(s string) []string {
 	}
 	flush()
 	return list
-}
-
-// skipQuoted returns the offset after the quoted string that begins at i.
-func skipQuoted(s string, i int) int {
-	for i++; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(s)
-}
-
-// skipComment returns the offset after the comment that begins at i; comments
-// nest.
-func skipComment(s string, i int) int {
-	depth := 0
-	for ; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return len(s)
 }

@@ -22,10 +22,10 @@ func MapDomains(raw []byte, f func(domain string) string) []byte {
 	for at < len(raw) {
 		switch raw[at] {
 		case '"':
-			at = endOfQuoted(raw, at)
+			at, _ = AfterQuoted(raw, at)
 			continue
 		case '(':
-			at = endOfComment(raw, at)
+			at, _ = AfterComment(raw, at)
 			continue
 		case '@':
 			start := at + 1
@@ -53,37 +53,6 @@ func MapDomains(raw []byte, f func(domain string) string) []byte {
 // too.
 func inDomain(c byte) bool { return alphanumeric(c) || c == '-' || c == '.' || c == '_' || c >= 0x80 }
 
-// endOfQuoted returns the offset behind the quoted string that begins at i.
-func endOfQuoted(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// endOfComment returns the offset behind the comment that begins at i; comments
-// nest.
-func endOfComment(b []byte, i int) int {
-	for depth := 0; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return len(b)
-}
-
 // Phrase returns what stands in front of the address in the value of a From
 // field of one address, as it stands and unfolded: the display name. It is ""
 // if there is none, or more than one address.
@@ -93,10 +62,10 @@ func Phrase(value string) string {
 	for at := 0; at < len(b); {
 		switch b[at] {
 		case '"':
-			at = endOfQuoted(b, at)
+			at, _ = AfterQuoted(b, at)
 			continue
 		case '(':
-			at = endOfComment(b, at)
+			at, _ = AfterComment(b, at)
 			continue
 		case '<':
 			if open >= 0 {

@@ -1,6 +1,10 @@
 package structure
 
-import "strings"
+import (
+	"strings"
+
+	"restante/internal/header"
+)
 
 // maxAddresses bounds the addresses kept of one list.
 const maxAddresses = 4096
@@ -92,20 +96,10 @@ func (r *addressReader) skipComment() bool {
 	if r.noComments {
 		return false
 	}
-	depth := 0
-	for i := 0; i < len(r.in); i++ {
-		switch r.in[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				r.comment = strings.TrimSpace(r.in[1:i])
-				r.in = r.in[i+1:]
-				return true
-			}
-		}
+	if end, closed := header.AfterComment(r.in, 0); closed {
+		r.comment = strings.TrimSpace(r.in[1 : end-1])
+		r.in = r.in[end:]
+		return true
 	}
 	r.noComments = true
 	return false

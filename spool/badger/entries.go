@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -282,99 +281,6 @@ func applyFlags(old spool.Flags, op spool.FlagOp, f spool.Flags) spool.Flags {
 	return out
 }
 
-// Copy implements spool.Mailboxes. More than entryStep entries take several
-// transactions; when one fails, what the earlier ones copied is taken back.
-func (e *Engine) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	out, err := e.transfer(from, uids, to, false)
-	if err != nil && len(out.Target) > 0 {
-		_, undo := e.remove(to, out.Target, false)
-		err = errors.Join(err, undo)
-	}
-	return out, err
-}
-
-// Move implements spool.Mailboxes. More than entryStep entries take several
-// transactions; each leaves every message in exactly one of the mailboxes, and
-// when one fails, those before it have moved.
-func (e *Engine) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	return e.transfer(from, uids, to, true)
-}
-
-func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool) (out spool.Copied, err error) {
-	if err := e.enter(); err != nil {
-		return out, err
-	}
-	defer e.leave()
-	target, err := e.MailboxByID(to)
-	if err == nil {
-		_, err = e.MailboxByID(from)
-	}
-	if err != nil {
-		return out, err
-	}
-	out.UIDValidity = target.UIDValidity
-	err = inSteps(uids, func(uids []spool.UID) error {
-		var part spool.Copied
-		err := e.do(func(t *tx) (err error) {
-			part, err = t.transfer(from, uids, to, move, e.opt.Now())
-			return err
-		}, func() {
-			if len(part.Target) > 0 {
-				e.watch.notify([]spool.MailboxID{to})
-			}
-			if len(part.Target) > 0 && move {
-				e.watch.notify([]spool.MailboxID{from})
-			}
-		})
-		if err == nil {
-			out.Source = append(out.Source, part.Source...)
-			out.Target = append(out.Target, part.Target...)
-		}
-		return err
-	})
-	return out, err
-}
-
-func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool, now time.Time) (out spool.Copied, err error) {
-	if _, err := t.row(from); err != nil {
-		return out, err
-	}
-	entries, err := t.present(from, uids)
-	if err != nil || len(entries) == 0 {
-		return out, err
-	}
-	m, err := t.row(to)
-	if err != nil {
-		return out, err
-	}
-	m.ModSeq++
-	index := t.index(to)
-	for _, n := range entries {
-		out.Source = append(out.Source, n.UID)
-		if err := t.ref(n.Message, 1); err != nil {
-			return out, err
-		}
-		if err := t.addEntry(&m, index, &n, now); err != nil {
-			return out, err
-		}
-		out.Target = append(out.Target, n.UID)
-	}
-	if err := errors.Join(index.flush(), t.setRow(&m)); err != nil || !move {
-		return out, err
-	}
-	if m, err = t.row(from); err != nil { // again: it may be the same mailbox
-		return out, err
-	}
-	m.ModSeq++
-	index = t.index(from)
-	for i := range entries {
-		if err := t.removeEntry(&m, index, &entries[i], now); err != nil {
-			return out, err
-		}
-	}
-	return out, errors.Join(index.flush(), t.setRow(&m))
-}
-
 // Expunge implements spool.Mailboxes.
 func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, error) {
 	if err := e.enter(); err != nil {
@@ -439,46 +345,4 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now 
 		return nil, nil
 	}
 	return out, errors.Join(index.flush(), t.setRow(&m))
-}
-
-// watchers are those who wait for changes of a mailbox.
-type watchers struct {
-	mu sync.Mutex
-	by map[spool.MailboxID]map[chan struct{}]struct{}
-}
-
-func (w *watchers) init() { w.by = make(map[spool.MailboxID]map[chan struct{}]struct{}) }
-
-// notify tells those who watch the mailboxes.
-func (w *watchers) notify(ids []spool.MailboxID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range ids {
-		for c := range w.by[id] {
-			signal(c)
-		}
-	}
-}
-
-// Watch implements spool.Mailboxes.
-func (e *Engine) Watch(id spool.MailboxID) (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	w := &e.watch
-	w.mu.Lock()
-	if w.by[id] == nil {
-		w.by[id] = make(map[chan struct{}]struct{})
-	}
-	w.by[id][c] = struct{}{}
-	w.mu.Unlock()
-	if _, err := e.MailboxByID(id); err != nil {
-		signal(c) // gone: the watcher shall find out
-	}
-	return c, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.by[id], c)
-		if len(w.by[id]) == 0 {
-			delete(w.by, id)
-		}
-	}
 }

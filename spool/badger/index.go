@@ -86,9 +86,10 @@ func (x *indexing) flush() error {
 		case err != nil && !errors.Is(err, spool.ErrNotFound):
 			return err
 		}
-		if r = (keywordRecord{k, r.entries + uint64(by)}); r.entries == 0 {
+		if left := int64(r.entries) + int64(by); left <= 0 {
 			err = x.t.delete(key)
 		} else {
+			r = keywordRecord{k, uint64(left)}
 			err = x.t.set(key, r.encode())
 		}
 		if err != nil {

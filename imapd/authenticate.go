@@ -10,7 +10,7 @@ import (
 // sources are what the mechanisms ask.
 func (s *Server) sources() sasl.Sources {
 	o := s.opt
-	return sasl.Sources{Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens}
+	return sasl.Sources{Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens, NoBinding: o.NoBinding}
 }
 
 // AuthenticateMechanisms is what AUTHENTICATE takes. The library asks for it

@@ -29,9 +29,11 @@ type Options struct {
 	Auth      Authenticator
 	// Verifiers are for SCRAM, Certificates for clients that show one, which
 	// are asked to, and Tokens for OAUTHBEARER and XOAUTH2. Each may be nil.
+	// NoBinding leaves out the form of SCRAM that binds to the TLS channel.
 	Verifiers    sasl.Verifiers
 	Certificates sasl.Certificates
 	Tokens       sasl.Tokens
+	NoBinding    bool
 
 	// TLS has the certificates. Without it nobody can log in.
 	TLS *tls.Config

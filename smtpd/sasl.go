@@ -27,7 +27,7 @@ func (s *Server) sources() sasl.Sources {
 	}
 	return sasl.Sources{
 		Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens,
-		ClearScram: o.ClearScram,
+		ClearScram: o.ClearScram, NoBinding: o.NoBinding,
 	}
 }
 

@@ -90,11 +90,13 @@ type Options struct {
 	Senders Senders
 	// Verifiers are for SCRAM, Certificates for clients that show one, which
 	// are asked to, and Tokens for OAUTHBEARER and XOAUTH2. Each may be nil,
-	// and is of no use without Auth. ClearScram offers SCRAM without TLS too.
+	// and is of no use without Auth. ClearScram offers SCRAM without TLS too,
+	// NoBinding leaves out its form that binds to the TLS channel.
 	Verifiers    sasl.Verifiers
 	Certificates sasl.Certificates
 	Tokens       sasl.Tokens
 	ClearScram   bool
+	NoBinding    bool
 	// Allowances are those of accounts that have their own; nil is none.
 	Allowances Allowances
 	Limits     Limits

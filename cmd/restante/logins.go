@@ -44,7 +44,7 @@ func loginOptions(cfg *config.Config, opt *directory.Options) (err error) {
 func (d *daemon) smtpLogins(opt *smtpd.Options, cfg *config.Config) {
 	logins := d.accounts.For(directory.Sending)
 	opt.Auth, opt.Verifiers, opt.Tokens, opt.Allowances = logins, logins, logins, d.accounts
-	opt.ClearScram = cfg.SMTP.ScramWithoutTLS
+	opt.ClearScram, opt.NoBinding = cfg.SMTP.ScramWithoutTLS, !cfg.TLS.ChannelBinding
 	if cfg.ClientCerts() {
 		opt.Certificates = logins
 	}
@@ -54,6 +54,7 @@ func (d *daemon) smtpLogins(opt *smtpd.Options, cfg *config.Config) {
 func (d *daemon) imapLogins(opt *imapd.Options, cfg *config.Config) {
 	logins := d.accounts.For(directory.Collecting)
 	opt.Auth, opt.Verifiers, opt.Tokens = logins, logins, logins
+	opt.NoBinding = !cfg.TLS.ChannelBinding
 	if cfg.ClientCerts() {
 		opt.Certificates = logins
 	}

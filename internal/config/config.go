@@ -204,6 +204,8 @@ type TLS struct {
 	// ClientCA is a PEM file with the authorities whose certificates clients
 	// log in with; "" is nobody. See Config.Certificates.
 	ClientCA string `toml:"client_ca"`
+	// ChannelBinding offers SCRAM-SHA-256-PLUS, by SMTP and IMAP.
+	ChannelBinding bool `toml:"channel_binding"`
 }
 
 // Domain is a domain whose mail is delivered here.

@@ -173,8 +173,6 @@ set certificate_file = "$CA"
 set ssl_use_system_certs = no
 set smtp_url = "smtp://alice@example.org@localhost:$submission"
 set smtp_pass = "$PASSWORD"
-# Left to itself, that of Debian 12 takes SCRAM-SHA-256-PLUS and cannot do its part.
-set smtp_authenticators = "plain"
 set imap_user = "bob@example.org"
 set imap_pass = "$PASSWORD"
 set folder = "imaps://localhost:$imaps/"

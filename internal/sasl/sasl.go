@@ -117,6 +117,9 @@ type Sources struct {
 	// ClearScram offers SCRAM without TLS too: the password does not cross the
 	// wire, though what follows does.
 	ClearScram bool
+	// NoBinding leaves SCRAM-SHA-256-PLUS out, for the sake of clients that
+	// choose it and cannot bind to the channel.
+	NoBinding bool
 }
 
 // Peer is the client at the other end.
@@ -148,7 +151,7 @@ type Channel struct {
 func (s Sources) Offer(ch *Channel) []string {
 	var list []string
 	if s.Verifiers != nil && (ch != nil || s.ClearScram) && s.Verifiers.Complete() {
-		if ch != nil && ch.bindable() {
+		if ch != nil && !s.NoBinding && ch.bindable() {
 			list = append(list, ScramPlus)
 		}
 		list = append(list, Scram)

@@ -21,8 +21,8 @@ func TestOffer(t *testing.T) {
 	withCert, _ := channel(t, server, certified)
 	withOther, _ := channel(t, server, stranger)
 
-	all, clear := f.all(), f.all()
-	clear.ClearScram = true
+	all, clear, unbound := f.all(), f.all(), f.all()
+	clear.ClearScram, unbound.NoBinding = true, true
 	incomplete := newFake(t)
 	incomplete.incomplete = true
 	for _, test := range []struct {
@@ -34,6 +34,7 @@ func TestOffer(t *testing.T) {
 		{"all", all, ch, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN OAUTHBEARER XOAUTH2"},
 		{"with a certificate", all, withCert, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 EXTERNAL PLAIN LOGIN OAUTHBEARER XOAUTH2"},
 		{"with a certificate that nobody knows", all, withOther, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN OAUTHBEARER XOAUTH2"},
+		{"without binding", unbound, ch, "SCRAM-SHA-256 PLAIN LOGIN OAUTHBEARER XOAUTH2"},
 		{"in the clear", all, nil, ""},
 		{"in the clear, allowed", clear, nil, "SCRAM-SHA-256"},
 		{"some have no verifier", incomplete.all(), ch, "PLAIN LOGIN OAUTHBEARER XOAUTH2"},

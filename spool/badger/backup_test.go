@@ -783,3 +783,37 @@ func hurt(t testing.TB, name string) {
 		}
 	}
 }
+
+// More than a transaction holds, of short bodies and of long ones.
+func TestManyBodiesAreRestored(t *testing.T) {
+	e := open(t, Options{})
+	const n = 400
+	want := make(map[mail.ID]int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for w := range 8 {
+		wg.Go(func() {
+			for i := w; i < n; i += 8 {
+				size := 8 << 10
+				if i%10 == 0 {
+					size = 200 << 10
+				}
+				id := commit(t, e, letter(size), forAlice).ID
+				mu.Lock()
+				want[id] = size
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	full, _ := backup(t, e, Mark{})
+	r := restored(t, RestoreOptions{UIDs: KeepUIDs}, full)
+	for id, size := range want {
+		if got, err := readBody(r, id); err != nil || !bytes.Equal(got, letter(size)) {
+			t.Fatalf("%s: %d octets, want %d, %v", id, len(got), size, err)
+		}
+	}
+	if rep, list := check(t, r, false); rep.Findings != 0 {
+		t.Errorf("%+v", list)
+	}
+}

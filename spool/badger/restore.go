@@ -223,12 +223,15 @@ func (r *restorer) run(ctx context.Context) (info RestoreInfo, err error) {
 		} else if taken {
 			continue
 		}
-		if r.t.entries == maxBatchEntries || r.t.size+int64(len(key)+len(value)) > restoreBatch {
-			if err := r.turn(); err != nil {
-				return info, err
-			}
+		if err := r.fit(len(key) + len(value)); err != nil {
+			return info, err
 		}
 		if err := r.record(key, value); err != nil {
+			return info, err
+		}
+	}
+	if r.long.open {
+		if err := r.endBody(); err != nil {
 			return info, err
 		}
 	}
@@ -259,6 +262,14 @@ func (r *restorer) room() error {
 		return fmt.Errorf("%w: less than %d octets free", spool.ErrFull, r.opt.MinFree)
 	}
 	return nil
+}
+
+// fit makes sure that the transaction holds a record of a size more.
+func (r *restorer) fit(size int) error {
+	if r.t.entries < maxBatchEntries && r.t.size+int64(size) <= restoreBatch {
+		return nil
+	}
+	return r.turn()
 }
 
 // turn commits the transaction and begins another.

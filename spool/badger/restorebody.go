@@ -91,9 +91,16 @@ func (r *restorer) endBody() error {
 	long := r.long
 	r.long = longBody{first: long.first[:0]}
 	if len(long.pieces.refs) > 0 {
-		return r.t.set(idKey(kPieces, long.id), long.pieces.encode())
+		where := long.pieces.encode()
+		if err := r.fit(len(where)); err != nil {
+			return err
+		}
+		return r.t.set(idKey(kPieces, long.id), where)
 	}
 	key := chunkKey(long.id, 0)
+	if err := r.fit(len(key) + len(long.first)); err != nil {
+		return err
+	}
 	if _, err := unseal(key, long.first); err != nil {
 		r.damaged++
 	}

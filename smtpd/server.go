@@ -214,6 +214,8 @@ type Server struct {
 	tls    *sasl.Handshaker // nil without Options.TLS
 	// buffers are those of connections that need large ones.
 	buffers sync.Pool
+	// copies are those that bodies are copied with.
+	copies sync.Pool
 
 	// ctx is what waits on behalf of clients; it ends when they are cut off.
 	ctx    context.Context
@@ -267,6 +269,7 @@ func New(opt Options) *Server {
 		}
 		s.tls = sasl.NewHandshaker(config)
 	}
+	s.copies.New = func() any { return new([copySize]byte) }
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lib = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return c.Conn().(*conn).session, nil

@@ -185,7 +185,9 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	if err := m.SetHeader(s.srv.ctx, block); err != nil {
 		return mail.ID{}, fmt.Errorf("judging the header: %w", err)
 	}
-	if _, err := io.CopyBuffer(writer{m}, rest, make([]byte, 32<<10)); err != nil {
+	buf := s.srv.copies.Get().(*[copySize]byte)
+	defer s.srv.copies.Put(buf)
+	if _, err := io.CopyBuffer(writer{m}, rest, buf[:]); err != nil {
 		return mail.ID{}, fmt.Errorf("transferring the body: %w", err)
 	}
 	if err := b.fault(); err != nil {
@@ -204,6 +206,9 @@ func (s *session) receive(b *body) (mail.ID, error) {
 	s.logAccepted(receipt.ID, b)
 	return receipt.ID, nil
 }
+
+// copySize is how much of a body is handed over at a time, in octets.
+const copySize = 32 << 10
 
 // writer hides all of a message but Write, so that copies use our buffer.
 type writer struct{ io.Writer }

@@ -795,7 +795,7 @@ func TestManyBodiesAreRestored(t *testing.T) {
 		wg.Go(func() {
 			for i := w; i < n; i += 8 {
 				size := 8 << 10
-				if i%10 == 0 {
+				if i%200 == 0 {
 					size = 200 << 10
 				}
 				id := commit(t, e, letter(size), forAlice).ID

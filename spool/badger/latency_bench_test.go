@@ -22,8 +22,8 @@ func BenchmarkAcceptLatency(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			e := open(b, Options{})
-			rnd, body := rand.NewChaCha8([32]byte{}), make([]byte, chunkSize)
-			for range 800 {
+			rnd, body := rand.NewChaCha8([32]byte{}), make([]byte, inlineSize)
+			for range 3200 { // 100 MB in Badger
 				rnd.Read(body)
 				commit(b, e, body, forAlice)
 			}

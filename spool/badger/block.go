@@ -35,8 +35,6 @@ func (b *bitmap) set(uid spool.UID, on bool) {
 	}
 }
 
-func (b *bitmap) has(uid spool.UID) bool { return b[uid%blockUIDs/64]>>(uid%64)&1 != 0 }
-
 // uids appends the UIDs whose bits are set in block n.
 func (b *bitmap) uids(list []spool.UID, n uint32) []spool.UID {
 	first := spool.UID(n) * blockUIDs

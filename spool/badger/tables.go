@@ -33,7 +33,7 @@ func checkTables(opt badgerdb.Options) error {
 	if err != nil {
 		return err
 	}
-	bad, _ := readTables(names, opt)
+	_, bad := readTables(names, opt)
 	return bad
 }
 
@@ -44,7 +44,7 @@ func recheckTables(opt badgerdb.Options) error {
 	if err != nil {
 		return err
 	}
-	bad, hurt := readTables(names, opt)
+	hurt, bad := readTables(names, opt)
 	if bad == nil {
 		return nil
 	}
@@ -52,12 +52,12 @@ func recheckTables(opt badgerdb.Options) error {
 		return err
 	}
 	hurt = slices.DeleteFunc(hurt, func(name string) bool { return !slices.Contains(names, name) })
-	bad, _ = readTables(hurt, opt)
+	_, bad = readTables(hurt, opt)
 	return bad
 }
 
 // readTables returns the tables that are damaged, and what is wrong with them.
-func readTables(names []string, opt badgerdb.Options) (bad error, hurt []string) {
+func readTables(names []string, opt badgerdb.Options) (hurt []string, bad error) {
 	work := make(chan string)
 	var readers sync.WaitGroup
 	var mu sync.Mutex
@@ -78,7 +78,7 @@ func readTables(names []string, opt badgerdb.Options) (bad error, hurt []string)
 	}
 	close(work)
 	readers.Wait()
-	return bad, hurt
+	return hurt, bad
 }
 
 // tableNames returns the tables that belong to the storage. A file that is not

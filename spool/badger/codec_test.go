@@ -10,6 +10,7 @@ import (
 
 	"restante/internal/mail"
 	"restante/spool"
+	"restante/spool/segment"
 )
 
 // Every record, filled, must come back as it was.
@@ -53,6 +54,14 @@ func TestRecordsRoundTrip(t *testing.T) {
 	stone := journalLine{gone: true, at: time.Unix(1_900_000_000, 0)}
 	if got, err := decodeJournal(stone.encode()); err != nil || got != stone {
 		t.Errorf("tombstone %+v, %v", got, err)
+	}
+	where := piecesRecord{head: true, refs: []segment.Ref{{Segment: 1, Offset: 2, Length: 3}, {Segment: 1 << 31, Offset: 1<<32 - 1, Length: 1 << 20}}}
+	same(t, where, where.encode(), decodePieces)
+	once := onceRecord{mail.ID{1, 2}, at}
+	same(t, once, once.encode(), decodeOnce)
+	packed := messageRecord{size: 9, chunks: 2, packed: true, head: 4}
+	if got, err := decodeMessage(packed.encode()); err != nil || !reflect.DeepEqual(got, packed) {
+		t.Errorf("a message in pieces came back as %+v, %v", got, err)
 	}
 	word := keywordRecord{"$Forwarded", 1 << 33}
 	same(t, word, word.encode(), decodeKeyword)
@@ -99,6 +108,8 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(encodeEntry(&spool.Entry{Flags: spool.Flags{Keywords: []string{"k"}}}))
 	f.Add((&block{present: fullBitmap(), unseen: bitmap{1, 2, 3, 4}}).encode())
 	f.Add((&keywordRecord{"$Junk", 3}).encode())
+	f.Add((&piecesRecord{head: true, refs: make([]segment.Ref, 3)}).encode())
+	f.Add((&onceRecord{}).encode())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		decodeMessage(p)
 		decodeRefs(p)
@@ -111,6 +122,8 @@ func FuzzDecoders(f *testing.F) {
 		decodeBlock(p)
 		decodeKeyword(p)
 		decodeJournal(p)
+		decodePieces(p)
+		decodeOnce(p)
 		destinationOf(append([]byte{kQueue}, p...))
 		taskOf(p)
 	})

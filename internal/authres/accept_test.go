@@ -63,6 +63,7 @@ func TestThroughAccept(t *testing.T) {
 			Envelope: mail.Envelope{From: mail.MustParseAddress("x@good.example"), Client: mail.Client{
 				Protocol: "ESMTP", Addr: netip.MustParseAddr(client), Account: account}},
 			Recipients: []mail.Recipient{{To: mail.MustParseAddress("alice@here.example")}}, Screened: true,
+			Complete: account != "",
 			Trace: func(id mail.ID) string { return "Received: by mx\r\n" },
 		})
 		if err != nil {

@@ -59,13 +59,20 @@ type conn struct {
 	junk            int       // commands that led to nothing; see maxJunk
 	until           time.Time // when the transaction must have come further
 
+	// fresh is until when the client is served though the server shuts down:
+	// one that has just come, on a reload, has not seen it coming.
+	fresh time.Time
+
 	mu    sync.Mutex
 	phase phase
 	idle  bool // the read in progress may be interrupted by a shutdown
 }
 
+// freshTime is how long a connection is fresh.
+const freshTime = time.Second
+
 func newConn(s *Server, nc net.Conn, addr netip.Addr) *conn {
-	c := &conn{Conn: nc, srv: s, stream: nc, in: newInput(nc, &s.buffers)}
+	c := &conn{Conn: nc, srv: s, stream: nc, in: newInput(nc, &s.buffers), fresh: time.Now().Add(freshTime)}
 	c.session = &session{conn: c, srv: s, addr: addr, peer: addr}
 	return c
 }
@@ -302,11 +309,15 @@ func (c *conn) readFailed(err error) {
 func (c *conn) arm(d time.Duration, idle bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase == cutPhase || c.phase == drainPhase && idle {
+	now := time.Now()
+	if c.phase == cutPhase || c.phase == drainPhase && idle && now.After(c.fresh) {
 		return errShuttingDown
 	}
 	c.idle = idle
-	t := time.Now().Add(d)
+	t := now.Add(d)
+	if c.phase == drainPhase && idle && c.fresh.Before(t) {
+		t = c.fresh
+	}
 	if !c.until.IsZero() && c.until.Before(t) {
 		t = c.until
 	}
@@ -319,8 +330,11 @@ func (c *conn) enter(p phase) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = p
-	if c.idle || p == cutPhase {
+	switch {
+	case p == cutPhase:
 		c.Conn.SetReadDeadline(time.Unix(1, 0))
+	case c.idle:
+		c.Conn.SetReadDeadline(c.fresh) // mostly long ago
 	}
 	if p == cutPhase {
 		c.Conn.SetWriteDeadline(time.Now().Add(time.Second))

@@ -40,7 +40,7 @@ func (s *Server) admit(nc net.Conn) (*conn, reply) {
 	key := s.network(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase != running {
+	if s.phase == cutPhase {
 		return nil, errShuttingDown
 	}
 	limits := s.limits
@@ -53,6 +53,7 @@ func (s *Server) admit(nc net.Conn) (*conn, reply) {
 	}
 	c := newConn(s, nc, addr)
 	s.conns[c] = key
+	c.phase = s.phase // it may have waited to be accepted when a shutdown began
 	return c, reply{}
 }
 

@@ -322,7 +322,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Shutdown stops listening and closes the connections: the idle ones at once,
-// those with a transaction after it or when ctx ends, then with the error of
+// or a second after they came; those with a transaction after it or when ctx ends, then with the error of
 // ctx. It returns when no goroutine of the server is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if !s.enter(drainPhase) {

@@ -23,7 +23,7 @@ func (h *pipeHouse) shutDown(d time.Duration) <-chan error {
 	return done
 }
 
-// Idle clients are sent away at once; one in a transaction may end it, and is
+// Idle clients are sent away at once, or when they are no longer fresh; one in a transaction may end it, and is
 // sent away then. In the bubble a goroutine that is left fails the test.
 func TestShutdownWaitsForTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -169,4 +169,31 @@ func TestShutdownBeforeServe(t *testing.T) {
 	if err := srv.Serve(context.Background(), newPipeListener()); err != nil {
 		t.Errorf("Serve after Shutdown: %v", err)
 	}
+}
+
+// Who comes while a reload replaces the server is served, if it does not dally:
+// it could not know.
+func TestShutdownServesWhoHasJustCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openPipe(t, nil)
+		quick, slow := h.dial(), h.dial()
+		time.Sleep(freshTime / 2)
+		done := h.shutDown(time.Hour)
+		synctest.Wait()
+		begin := time.Now()
+		slow.want("220 *")
+		quick.transaction()
+		quick.ask("DATA", "354 *")
+		quick.write("Subject: x\r\n\r\nhello\r\n")
+		quick.ask(".", "250 2.0.0 Accepted as *")
+		quick.ask("QUIT", "221 *")
+		slow.want("421 4.3.2 *")
+		slow.want("")
+		if took := time.Since(begin); took > freshTime/2 {
+			t.Errorf("it took %v", took)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

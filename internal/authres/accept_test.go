@@ -64,7 +64,7 @@ func TestThroughAccept(t *testing.T) {
 				Protocol: "ESMTP", Addr: netip.MustParseAddr(client), Account: account}},
 			Recipients: []mail.Recipient{{To: mail.MustParseAddress("alice@here.example")}}, Screened: true,
 			Complete: account != "",
-			Trace: func(id mail.ID) string { return "Received: by mx\r\n" },
+			Trace:    func(id mail.ID) string { return "Received: by mx\r\n" },
 		})
 		if err != nil {
 			t.Fatal(err)

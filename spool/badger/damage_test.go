@@ -9,11 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"restante/spool"
 )
@@ -141,7 +139,7 @@ func damageSpools(t *testing.T) (closed, killed, lines string) {
 		}
 		e.settled()
 		if run == 2 {
-			copyAtRest(t, closed, killed)
+			copyLive(t, closed, killed)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
@@ -153,54 +151,58 @@ func damageSpools(t *testing.T) (closed, killed, lines string) {
 	return closed, killed, lines
 }
 
-// copyAtRest is copyDir for the directory of an engine at work, as of a moment
-// in which Badger neither makes nor deletes files.
-func copyAtRest(t *testing.T, from, to string) {
-	t.Helper()
-	names := func() (list []string) {
-		files, err := os.ReadDir(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			list = append(list, f.Name())
-		}
-		return list
-	}
-	for before, rest := names(), 0; rest < 10; rest++ {
-		time.Sleep(20 * time.Millisecond)
-		if now := names(); !slices.Equal(before, now) {
-			before, rest = now, 0
-		}
-	}
-	copyDir(t, from, to)
-}
-
 func copyDir(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Mkdir(to, 0o700); err != nil {
+	if err := tryCopy(from, to); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// copyLive copies the folder of an open spool, between two changes of Badger's
+// tables.
+func copyLive(t *testing.T, from, to string) {
+	t.Helper()
+	manifest := filepath.Join(from, "MANIFEST")
+	for range 100 {
+		before, err := os.ReadFile(manifest)
+		if err == nil {
+			err = tryCopy(from, to)
+		}
+		after, err2 := os.ReadFile(manifest)
+		if err = errors.Join(err, err2); err == nil && bytes.Equal(before, after) {
+			return
+		}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("Badger changes its tables all the time")
+}
+
+func tryCopy(from, to string) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
 	}
 	files, err := os.ReadDir(from)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, f := range files {
-		if f.IsDir() {
-			copyDir(t, filepath.Join(from, f.Name()), filepath.Join(to, f.Name()))
-			continue
-		}
-		if !f.Type().IsRegular() {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(from, f.Name()))
-		if err == nil {
-			err = writeSparse(filepath.Join(to, f.Name()), b)
+		source, target := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
+		switch {
+		case f.IsDir():
+			err = tryCopy(source, target)
+		case f.Type().IsRegular():
+			var b []byte
+			if b, err = os.ReadFile(source); err == nil {
+				err = writeSparse(target, b)
+			}
 		}
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // flipBit turns a bit of a random file, in what is written of it, and tells

@@ -106,37 +106,10 @@ var _ spool.Store = (*Engine)(nil)
 // what a crash left half done. It fails with spool.ErrInUse when another
 // process has it open.
 func Open(opt Options) (*Engine, error) {
-	if opt.Logger == nil {
-		opt.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
-	if opt.datasync == nil {
-		opt.datasync = datasync
-	}
-	if opt.MinFree == 0 {
-		opt.MinFree = DefaultMinFree
-	}
-	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("spool: open: %w", err)
-	}
-	if inUse(opt.Dir) { // its files are being changed: nothing can be told of them
-		return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)
-	}
-	gaps, err := findGaps(opt.Dir)
+	opt = opt.withDefaults()
+	gaps, err := opt.inspect()
 	if err != nil {
-		return nil, fmt.Errorf("spool: read logs: %w", err)
-	}
-	if err := checkTables(badgerOptions(opt)); err != nil {
-		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
-	}
-	free, err := statfs(opt.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
-	}
-	if opt.MinFree > 0 && free < hardFloor(opt.MinFree) {
-		return nil, fmt.Errorf("%w: opening %s takes %d octets of free space, there are %d", spool.ErrFull, opt.Dir, hardFloor(opt.MinFree), free)
+		return nil, err
 	}
 	heard := new(background)
 	db, err := openBadger(badgerOptions(opt).WithLogger(badgerLog{opt.Logger, heard}))
@@ -164,26 +137,9 @@ func Open(opt Options) (*Engine, error) {
 		settlePatience: 10 * time.Second,
 		closePatience:  closePatience,
 	}
-	if e.wal, err = openWAL(opt.Dir); err != nil {
+	if err := e.openBeside(gaps); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	var high mark
-	if e.mark, high, err = openMark(opt.Dir, opt.Logger); err != nil {
-		e.wal.close()
-		return nil, errors.Join(err, db.Close())
-	}
-	if err := e.compareMark(high, gaps); err != nil {
-		e.wal.close()
-		return nil, errors.Join(err, e.mark.close(), db.Close())
-	}
-	if e.segments, err = segment.Open(segment.Options{
-		Dir: filepath.Join(opt.Dir, segmentsName), Datasync: opt.datasync,
-		Dead: func() { signal(e.sweeper.wake) }, Logger: opt.Logger,
-	}); err != nil {
-		e.wal.close()
-		return nil, errors.Join(err, e.mark.close(), db.Close())
-	}
-	e.wal.datasync = opt.datasync
 	e.spares.dir = opt.Dir
 	e.queue.init()
 	e.watch.init()
@@ -198,6 +154,73 @@ func Open(opt Options) (*Engine, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
+}
+
+func (opt Options) withDefaults() Options {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.datasync == nil {
+		opt.datasync = datasync
+	}
+	if opt.MinFree == 0 {
+		opt.MinFree = DefaultMinFree
+	}
+	return opt
+}
+
+// inspect makes the directory, or looks at what is in it before Badger does,
+// and returns the gaps between its logs.
+func (opt Options) inspect() (gaps []spool.Loss, err error) {
+	if err := os.Mkdir(opt.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("spool: open: %w", err)
+	}
+	if inUse(opt.Dir) { // its files are being changed: nothing can be told of them
+		return nil, fmt.Errorf("%w: %s", spool.ErrInUse, opt.Dir)
+	}
+	if gaps, err = findGaps(opt.Dir); err != nil {
+		return nil, fmt.Errorf("spool: read logs: %w", err)
+	}
+	if err := checkTables(badgerOptions(opt)); err != nil {
+		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
+	}
+	free, err := statfs(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("spool: open %s: %w", opt.Dir, err)
+	}
+	if opt.MinFree > 0 && free < hardFloor(opt.MinFree) {
+		return nil, fmt.Errorf("%w: opening %s takes %d octets of free space, there are %d", spool.ErrFull, opt.Dir, hardFloor(opt.MinFree), free)
+	}
+	return gaps, nil
+}
+
+// openBeside opens what is beside Badger: its log, as we sync it, the high mark
+// and the segments. After an error none of them is open.
+func (e *Engine) openBeside(gaps []spool.Loss) (err error) {
+	opt := e.opt
+	if e.wal, err = openWAL(opt.Dir); err != nil {
+		return err
+	}
+	e.wal.datasync = opt.datasync
+	var high mark
+	if e.mark, high, err = openMark(opt.Dir, opt.Logger); err != nil {
+		e.wal.close()
+		return err
+	}
+	if err = e.compareMark(high, gaps); err == nil {
+		e.segments, err = segment.Open(segment.Options{
+			Dir: filepath.Join(opt.Dir, segmentsName), Datasync: opt.datasync,
+			Dead: func() { signal(e.sweeper.wake) }, Logger: opt.Logger,
+		})
+	}
+	if err != nil {
+		e.wal.close()
+		return errors.Join(err, e.mark.close())
+	}
+	return nil
 }
 
 func badgerOptions(opt Options) badgerdb.Options {

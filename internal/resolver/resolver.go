@@ -139,7 +139,7 @@ func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (answer, 
 
 // exchange asks the servers one after the other, until one answers.
 func (r *Resolver) exchange(ctx context.Context, q question) (*dns.Msg, error) {
-	servers, err := r.servers()
+	servers, err := Servers(r.server)
 	if err != nil {
 		return nil, err
 	}
@@ -189,9 +189,11 @@ func answers(reply, query *dns.Msg) bool {
 	return strings.EqualFold(a.Name, b.Name) && a.Qtype == b.Qtype && a.Qclass == b.Qclass
 }
 
-func (r *Resolver) servers() ([]string, error) {
-	if r.server != "" {
-		return []string{r.server}, nil
+// Servers returns the servers to ask, as "ip:port": the one that is given, or
+// those that /etc/resolv.conf names now.
+func Servers(given string) ([]string, error) {
+	if given != "" {
+		return []string{given}, nil
 	}
 	conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
 	if err != nil {

@@ -211,7 +211,7 @@ func TestNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if servers, err := r.servers(); err == nil && len(servers) == 0 {
+	if servers, err := Servers(r.server); err == nil && len(servers) == 0 {
 		t.Error("no servers, and no error")
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"restante/internal/resolver"
 )
 
 // ErrNoDomain tells that a name does not exist in the DNS (NXDOMAIN).
@@ -91,7 +93,7 @@ func (d *DNS) LookupHost(ctx context.Context, host string) ([]netip.Addr, error)
 // LookupMX implements Resolver. It does not use net.Resolver, which does not
 // tell a name that does not exist from one without an MX.
 func (d *DNS) LookupMX(ctx context.Context, domain string) ([]MX, error) {
-	servers, err := d.servers()
+	servers, err := resolver.Servers(d.server)
 	if err != nil {
 		return nil, err
 	}
@@ -117,25 +119,6 @@ func (d *DNS) LookupMX(ctx context.Context, domain string) ([]MX, error) {
 		}
 	}
 	return nil, fmt.Errorf("MX of %s: %w", domain, last)
-}
-
-func (d *DNS) servers() ([]string, error) {
-	if d.server != "" {
-		return []string{d.server}, nil
-	}
-	conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-	if err != nil {
-		return nil, fmt.Errorf("name servers: %w", err)
-	}
-	var servers []string
-	for _, s := range conf.Servers {
-		servers = append(servers, net.JoinHostPort(s, conf.Port))
-	}
-	if len(servers) == 0 {
-		// What resolv.conf(5) says of a file that names none.
-		servers = []string{"127.0.0.1:53"}
-	}
-	return servers, nil
 }
 
 // exchange asks by UDP, and by TCP if the answer does not fit.

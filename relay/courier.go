@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"time"
 
 	"restante/internal/mail"
 	"restante/spool"
@@ -51,4 +52,23 @@ type Outcome struct {
 	Remote string
 	// TLS is the version of TLS used with it, "" for none.
 	TLS string
+	// Contacts are the hosts that were tried, in order; the last is Remote.
+	Contacts []Contact
+}
+
+// Contact is one host that an attempt turned to, for the story of the message.
+type Contact struct {
+	// Host is its name, Addr the address and port, or the path of a socket.
+	Host, Addr string
+	// TLS is the version used, "" for none; Verified tells what the
+	// certificate was held against: "PKIX", "DANE", "MTA-STS", "" for nothing.
+	TLS, Verified string
+	// Status is the host's last word on the connection or the message; a zero
+	// Code says that there was none.
+	Status mail.Status
+	// QueueID is what the host calls the message, as far as its reply tells.
+	QueueID string
+	// Began is when it was turned to, Took how long it had.
+	Began time.Time
+	Took  time.Duration
 }

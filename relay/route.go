@@ -96,6 +96,11 @@ type Route struct {
 	// MaxConnections bounds the deliveries in progress to one destination of
 	// the route; 0 is the runner's bound.
 	MaxConnections int
+
+	// How much it is given, and how often.
+
+	// Limits are those of the route as a whole; see Budgets.
+	Limits Limits
 }
 
 // Routes finds the route of an address. The set can be replaced at any time;

@@ -37,6 +37,9 @@ type Options struct {
 	// PerDestination those to one destination, 10 if 0, unless its route
 	// has a bound of its own.
 	Concurrency, PerDestination int
+	// Budgets counts what routes with Limits are given; nil is a count that
+	// begins with the Runner.
+	Budgets *Budgets
 	// Hostname is ours, in reports.
 	Hostname string
 	// MaxReturn bounds the messages that a bounce returns whole, when that
@@ -79,6 +82,9 @@ func (o Options) normal() Options {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Float64
+	}
+	if o.Budgets == nil {
+		o.Budgets = NewBudgets(o.Now)
 	}
 	return o
 }

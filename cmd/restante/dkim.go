@@ -138,19 +138,15 @@ func unpackKeys(state string, data []byte) error {
 
 // authentication is the screen that evaluates mail from outside, if one is
 // wanted. It comes before all others, which see the header as it came anyway.
-func authentication(cfg *config.Config, d *daemon) ([]screen.Screen, error) {
+func authentication(cfg *config.Config, dns *resolver.Resolver, d *daemon) []screen.Screen {
 	a := cfg.Authentication
 	if !a.Evaluate {
-		return nil, nil
-	}
-	dns, err := resolver.New(resolver.Options{Server: cfg.DNS.Server()})
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	return []screen.Screen{authres.New(authres.Options{
 		ID: cfg.AuthservID(), Resolver: dns, DMARC: authres.Action(a.DMARC), SPF: authres.Action(a.SPF),
 		Defer: a.OnFailure == config.AuthenticationTempfail, Timeout: a.Timeout.Std(), Logger: d.log,
-	})}, nil
+	})}
 }
 
 const dkimKeygenHelp = `The private key is kept in the state directory, and the record that has to be
@@ -305,7 +301,7 @@ func dkimCheckCommand() *command {
 			if err != nil {
 				return err
 			}
-			dns, err := resolver.New(resolver.Options{Server: p.cfg.DNS.Server()})
+			dns, err := newResolver(p.cfg)
 			if err != nil {
 				return err
 			}

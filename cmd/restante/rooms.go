@@ -10,10 +10,19 @@ import (
 	"restante/internal/accept"
 	"restante/internal/config"
 	"restante/internal/control"
+	"restante/internal/resolver"
 	"restante/relay"
 	"restante/relay/remote"
 	"restante/smtpd"
 )
+
+// newResolver is who asks the DNS, for all rooms.
+func newResolver(cfg *config.Config) (*resolver.Resolver, error) {
+	trust := map[config.Choice]resolver.Trust{
+		config.Auto: resolver.TrustLoopback, config.Yes: resolver.TrustAll, config.No: resolver.TrustNone,
+	}
+	return resolver.New(resolver.Options{Server: cfg.DNS.Server(), Trust: trust[cfg.DNS.TrustAD]})
+}
 
 // plan returns the rooms of a configuration. Each says what of it it is made
 // from, by which a reload knows whether to replace it.
@@ -22,10 +31,11 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	if err != nil {
 		return nil, err
 	}
-	screens, err := authentication(cfg, d)
+	dns, err := newResolver(cfg)
 	if err != nil {
 		return nil, err
 	}
+	screens := authentication(cfg, dns, d)
 	acceptor := accept.New(accept.Options{
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
@@ -33,7 +43,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
 		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
 	})
-	runner, err := d.relayRoom(cfg, acceptor)
+	runner, err := d.relayRoom(cfg, dns, acceptor)
 	if err != nil {
 		return nil, err
 	}
@@ -153,19 +163,15 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 }
 
 // relayRoom is the queue runner with its courier.
-func (d *daemon) relayRoom(cfg *config.Config, acceptor *accept.Acceptor) (room, error) {
+func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor *accept.Acceptor) (room, error) {
 	type made struct {
 		hostname string
 		queue    config.Queue
 		dns      config.DNS
 	}
-	dns, err := remote.NewDNS(cfg.DNS.Server())
-	if err != nil {
-		return room{}, err
-	}
 	q := cfg.Queue
 	start := func() (run, stop func(context.Context) error) {
-		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: dns, Logger: d.log})
+		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Logger: d.log})
 		runner := relay.New(relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
 			Schedule:    retrySchedule(cfg),

@@ -338,6 +338,9 @@ type Spool struct {
 type DNS struct {
 	// Resolver is "ip:port" or "ip"; "" is what /etc/resolv.conf says.
 	Resolver string `toml:"resolver"`
+	// TrustAD: whether the resolver is believed that it validates DNSSEC; Auto
+	// believes one on this machine.
+	TrustAD Choice `toml:"trust_ad"`
 }
 
 // Log is what goes to standard error.

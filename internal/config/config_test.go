@@ -243,7 +243,7 @@ func TestPaths(t *testing.T) {
 		t.Errorf("got %s", r.Hosts())
 	}
 	for in, want := range map[string]string{"": "", "127.0.0.1": "127.0.0.1:53", "::1": "[::1]:53", "[::1]:54": "[::1]:54"} {
-		if got := (DNS{in}).Server(); got != want {
+		if got := (DNS{Resolver: in}).Server(); got != want {
 			t.Errorf("resolver %q: got %q", in, got)
 		}
 	}

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"container/list"
+	"encoding/hex"
 	"net"
 	"net/netip"
 	"strings"
@@ -21,9 +22,14 @@ type question struct {
 type answer struct {
 	// missing: the name does not exist.
 	missing bool
-	text    []string // TXT and PTR
-	mx      []net.MX
-	addrs   []netip.Addr
+	// secure: the server has validated it by DNSSEC, and its word is taken.
+	secure bool
+	text   []string // TXT and PTR
+	mx     []net.MX
+	addrs  []netip.Addr
+	tlsa   []TLSA
+	// alias is where the aliases of the name end, "" if it has none.
+	alias string
 }
 
 func (a answer) err(name string) error {
@@ -36,7 +42,7 @@ func (a answer) err(name string) error {
 // read takes the records of one type out of a reply: the resolver has followed
 // the aliases, and what it found may stand under another name.
 func read(msg *dns.Msg, qtype uint16) answer {
-	a := answer{missing: msg.Rcode == dns.RcodeNameError}
+	a := answer{missing: msg.Rcode == dns.RcodeNameError, alias: alias(msg)}
 	for _, rr := range msg.Answer {
 		if rr.Header().Rrtype != qtype {
 			continue
@@ -56,9 +62,36 @@ func read(msg *dns.Msg, qtype uint16) answer {
 			if ip, ok := netip.AddrFromSlice(rr.AAAA); ok {
 				a.addrs = append(a.addrs, ip)
 			}
+		case *dns.TLSA:
+			if data, err := hex.DecodeString(rr.Certificate); err == nil {
+				a.tlsa = append(a.tlsa, TLSA{rr.Usage, rr.Selector, rr.MatchingType, data})
+			}
 		}
 	}
 	return a
+}
+
+// alias follows the aliases in a reply from the name that was asked for. More
+// than a resolver would follow are none.
+func alias(msg *dns.Msg) string {
+	next := make(map[string]string)
+	for _, rr := range msg.Answer {
+		if c, ok := rr.(*dns.CNAME); ok {
+			next[strings.ToLower(c.Hdr.Name)] = strings.ToLower(c.Target)
+		}
+	}
+	if len(next) == 0 || len(msg.Question) != 1 {
+		return ""
+	}
+	name := strings.ToLower(msg.Question[0].Name)
+	for range len(next) + 1 {
+		target, ok := next[name]
+		if !ok {
+			return name
+		}
+		name = target
+	}
+	return ""
 }
 
 // unescape gives the octets of a TXT record, which the library holds in the
@@ -178,7 +211,10 @@ func (c *cache) drop(e *list.Element) {
 // sizeOf is about what an entry takes in memory, with its places in the map and
 // the list.
 func sizeOf(q question, a answer) int {
-	n := 256 + len(q.name) + len(a.addrs)*24
+	n := 280 + len(q.name) + len(a.addrs)*24 + len(a.alias)
+	for _, t := range a.tlsa {
+		n += 32 + len(t.Data)
+	}
 	for _, s := range a.text {
 		n += 16 + len(s)
 	}

@@ -1,6 +1,10 @@
-// Package resolver asks the DNS the questions that the authentication of mail
-// puts: TXT, MX, A, AAAA and PTR records, from one configured name server or
-// those of /etc/resolv.conf, with a small cache.
+// Package resolver asks the DNS all questions that restante has: those of the
+// authentication of mail (TXT, MX, A, AAAA, PTR) and those of its delivery (MX,
+// addresses, TLSA), of one configured name server or those of /etc/resolv.conf,
+// with a small cache.
+//
+// It does not validate DNSSEC itself: a validating resolver says by the AD bit
+// that it has, and is believed if Options.Trust allows it.
 //
 // What strangers can make it do is bounded: a question takes no longer than its
 // context and a fixed number of tries, only so many are under way at a time,

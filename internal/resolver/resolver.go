@@ -19,6 +19,8 @@ type Options struct {
 	// Server is "ip:port" or "ip"; "" are the servers that /etc/resolv.conf
 	// names at the time of each question.
 	Server string
+	// Trust tells whose word that an answer was validated (the AD bit) is taken.
+	Trust Trust
 	// Timeout is for one try at one server; 3 seconds.
 	Timeout time.Duration
 	// Questions bounds how many are under way at a time; 256.
@@ -33,6 +35,7 @@ type Options struct {
 // Resolver asks the DNS. It is safe for concurrent use.
 type Resolver struct {
 	server  string
+	trust   Trust
 	timeout time.Duration
 	places  chan struct{}
 	cache   *cache
@@ -43,7 +46,7 @@ const rounds = 2
 
 // New returns a Resolver.
 func New(opt Options) (*Resolver, error) {
-	r := &Resolver{timeout: opt.Timeout}
+	r := &Resolver{trust: opt.Trust, timeout: opt.Timeout}
 	if r.timeout <= 0 {
 		r.timeout = 3 * time.Second
 	}
@@ -72,6 +75,9 @@ func New(opt Options) (*Resolver, error) {
 	r.server = addr.String()
 	return r, nil
 }
+
+// Server is the server that is asked, as "ip:port"; "" are the system's.
+func (r *Resolver) Server() string { return r.server }
 
 // LookupTXT returns the TXT records of a name, the strings of each joined.
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
@@ -128,41 +134,46 @@ func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (answer, 
 	case <-ctx.Done():
 		return answer{}, unknown(name, ctx.Err())
 	}
-	msg, err := r.exchange(ctx, key)
+	msg, server, err := r.exchange(ctx, key)
 	if err != nil {
 		return answer{}, unknown(name, err)
 	}
 	a := read(msg, qtype)
+	a.secure = msg.AuthenticatedData && r.trust.server(server)
 	r.cache.put(key, a, lifetime(msg))
 	return a, a.err(name)
 }
 
-// exchange asks the servers one after the other, until one answers.
-func (r *Resolver) exchange(ctx context.Context, q question) (*dns.Msg, error) {
+// exchange asks the servers one after the other, until one answers, and tells
+// which did.
+func (r *Resolver) exchange(ctx context.Context, q question) (msg *dns.Msg, by string, err error) {
 	servers, err := Servers(r.server)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	query := new(dns.Msg).SetQuestion(q.name, q.qtype)
 	query.SetEdns0(1232, false)
+	// RFC 6840 section 5.7: that is how to hear of validation without asking
+	// for the signatures.
+	query.AuthenticatedData = true
 	var last error
 	for range rounds {
 		for _, server := range servers {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return nil, "", ctx.Err()
 			}
 			msg, err := r.exchangeWith(ctx, query, server)
 			switch {
 			case err != nil:
 				last = err
 			case msg.Rcode == dns.RcodeSuccess, msg.Rcode == dns.RcodeNameError:
-				return msg, nil
+				return msg, server, nil
 			default:
 				last = fmt.Errorf("name server answers %s", dns.RcodeToString[msg.Rcode])
 			}
 		}
 	}
-	return nil, last
+	return nil, "", last
 }
 
 // exchangeWith asks by UDP, and by TCP if the answer does not fit.

@@ -18,14 +18,15 @@ type DNS struct {
 
 	mu      sync.Mutex
 	records map[string][]dns.RR
-	failing map[string]bool
+	failing map[string]bool // "name." or "name. TYPE"
+	signed  map[string]bool // zones
 	queries []string
 }
 
 // NewDNS starts a name server on a free port of 127.0.0.1, by UDP and TCP,
 // with records in the form of zone files: "example.com. MX 10 mx.example.com.".
 func NewDNS(records ...string) (*DNS, error) {
-	d := &DNS{failing: make(map[string]bool)}
+	d := &DNS{failing: make(map[string]bool), signed: make(map[string]bool)}
 	if err := d.Set(records...); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,31 @@ func (d *DNS) Fail(name string, on bool) {
 	d.failing[strings.ToLower(dns.Fqdn(name))] = on
 }
 
+// FailType does the same to the questions for one type of record, "TLSA".
+func (d *DNS) FailType(name, qtype string, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failing[strings.ToLower(dns.Fqdn(name))+" "+qtype] = on
+}
+
+// Sign has the answers about a name and all below it bear the AD bit, as those
+// of a validating resolver, for who asks for it. An answer by way of an alias
+// has it if all names of the way are signed.
+func (d *DNS) Sign(name string, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.signed[strings.ToLower(dns.Fqdn(name))] = on
+}
+
+func (d *DNS) isSigned(name string) bool {
+	for zone, on := range d.signed {
+		if on && dns.IsSubDomain(zone, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Queries returns the questions so far, "name. TYPE".
 func (d *DNS) Queries() []string {
 	d.mu.Lock()
@@ -121,6 +147,7 @@ func (d *DNS) answer(w dns.ResponseWriter, query *dns.Msg) {
 	reply.RecursionAvailable = true
 	if len(query.Question) == 1 {
 		d.fill(reply, query.Question[0])
+		reply.AuthenticatedData = reply.AuthenticatedData && query.AuthenticatedData
 	}
 	if _, udp := w.LocalAddr().(*net.UDPAddr); udp {
 		reply.Truncate(dns.MinMsgSize)
@@ -134,9 +161,11 @@ func (d *DNS) fill(reply *dns.Msg, q dns.Question) {
 	defer d.mu.Unlock()
 	d.queries = append(d.queries, q.Name+" "+dns.TypeToString[q.Qtype])
 	name := strings.ToLower(q.Name)
+	reply.AuthenticatedData = true
 	for range 8 {
-		if d.failing[name] {
-			reply.Rcode = dns.RcodeServerFailure
+		reply.AuthenticatedData = reply.AuthenticatedData && d.isSigned(name)
+		if d.failing[name] || d.failing[name+" "+dns.TypeToString[q.Qtype]] {
+			reply.Rcode, reply.AuthenticatedData = dns.RcodeServerFailure, false
 			return
 		}
 		records, known := d.records[name]
@@ -153,7 +182,7 @@ func (d *DNS) fill(reply *dns.Msg, q dns.Question) {
 				reply.Answer = append(reply.Answer, rr)
 			}
 		}
-		if alias == "" {
+		if alias == "" || q.Qtype == dns.TypeCNAME {
 			return
 		}
 		name = alias

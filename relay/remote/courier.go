@@ -20,7 +20,7 @@ type Options struct {
 	// Hostname is our name in EHLO, and what is looked for among mail
 	// exchangers to find loops.
 	Hostname string
-	// Resolver is NewDNS("") if nil.
+	// Resolver is the system's if nil.
 	Resolver Resolver
 	Timeouts Timeouts
 	// RootCAs verifies next hops; the system's if nil.
@@ -45,7 +45,7 @@ var _ relay.Courier = (*Courier)(nil)
 // New returns a Courier. Close it when no Deliver runs any more.
 func New(opt Options) *Courier {
 	if opt.Resolver == nil {
-		opt.Resolver = &DNS{hosts: new(net.Resolver)}
+		opt.Resolver = systemDNS()
 	}
 	if opt.Dial == nil {
 		opt.Dial = new(net.Dialer).DialContext
@@ -163,15 +163,15 @@ func (c *Courier) addresses(ctx context.Context, t target) ([]netip.Addr, error)
 	if t.addr.IsValid() {
 		return []netip.Addr{t.addr}, nil
 	}
-	addrs, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
+	host, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
 	switch {
 	case err != nil && !errors.Is(err, ErrNoDomain):
 		return nil, &fault{transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
-	case len(addrs) == 0:
+	case len(host.Addrs) == 0:
 		// Somebody's slip more often than the end of a domain, so it waits.
 		return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address")}
 	}
-	return addrs, nil
+	return host.Addrs, nil
 }
 
 // tryHost connects to one address and delivers what is pending.

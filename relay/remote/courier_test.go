@@ -392,10 +392,7 @@ func TestDeliverByMX(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dns.Close()
-	resolver, err := NewDNS(dns.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	resolver := asking(t, dns)
 	c := courier(t, Options{Resolver: resolver})
 	j := job(relay.Route{Name: "mx", Port: srv.Port()})
 	j.Domain = "example.com"

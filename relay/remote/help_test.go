@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"restante/internal/mail"
+	"restante/internal/resolver"
 	"restante/internal/standin"
 	"restante/relay"
 )
@@ -40,6 +41,16 @@ func courier(t *testing.T, opt Options) *Courier {
 	c := New(opt)
 	t.Cleanup(c.Close)
 	return c
+}
+
+// asking is a Resolver for a name server.
+func asking(t *testing.T, dns *standin.DNS) *DNS {
+	t.Helper()
+	r, err := resolver.New(resolver.Options{Server: dns.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewDNS(r)
 }
 
 // to is a route to one fixed host.

@@ -3,13 +3,10 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
-	"time"
-
-	"github.com/miekg/dns"
 
 	"restante/internal/resolver"
 )
@@ -24,129 +21,115 @@ type MX struct {
 }
 
 // Resolver is what the courier asks the DNS. Errors other than ErrNoDomain are
-// taken to be temporary.
+// taken to be temporary. What is secure was validated by DNSSEC.
 type Resolver interface {
 	// LookupMX returns the mail exchangers of a domain, in any order; none,
 	// without an error, if the domain exists but has none.
-	LookupMX(ctx context.Context, domain string) ([]MX, error)
-	// LookupHost returns the addresses of a host in the order to try them;
+	LookupMX(ctx context.Context, domain string) (list []MX, secure bool, err error)
+	// LookupHost returns a host with its addresses in the order to try them;
 	// none, without an error, if it has none. A name that ends with a dot is
-	// complete; search domains may be added to others.
-	LookupHost(ctx context.Context, host string) ([]netip.Addr, error)
+	// complete and the DNS alone is asked; others are looked for as the system
+	// does: in /etc/hosts, and with search domains.
+	LookupHost(ctx context.Context, host string) (resolver.Host, error)
+	// LookupTLSA returns the TLSA records of a host and port; none, without an
+	// error, if there are none.
+	LookupTLSA(ctx context.Context, host string, port int) (list []resolver.TLSA, secure bool, err error)
 }
 
-// DNS is the Resolver for daily use: MX from the system's name servers or one
-// that is given, addresses from /etc/hosts too. It is safe for concurrent use.
+// DNS is the Resolver for daily use: the DNS by way of internal/resolver, and
+// what else the system knows of hosts. It is safe for concurrent use.
 type DNS struct {
-	server string
-	hosts  *net.Resolver
+	*resolver.Resolver
+	hosts *net.Resolver
 }
 
-// dnsTimeout bounds one question to one server, dnsRounds how often all are asked.
-const (
-	dnsTimeout = 5 * time.Second
-	dnsRounds  = 2
-)
-
-// NewDNS returns a DNS that asks the server at "ip:port" (or "ip"), or, if that
-// is "", those that /etc/resolv.conf names at the time of each question.
-func NewDNS(server string) (*DNS, error) {
-	d := &DNS{hosts: new(net.Resolver)}
-	if server == "" {
-		return d, nil
-	}
-	addr, err := netip.ParseAddrPort(server)
-	if err != nil {
-		ip, err := netip.ParseAddr(strings.Trim(server, "[]"))
-		if err != nil {
-			return nil, fmt.Errorf("resolver %q: want an IP address, with or without a port", server)
+// NewDNS returns a DNS that asks a resolver.
+func NewDNS(r *resolver.Resolver) *DNS {
+	d := &DNS{Resolver: r, hosts: new(net.Resolver)}
+	if server := r.Server(); server != "" {
+		d.hosts = &net.Resolver{
+			PreferGo: true,
+			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				var dialer net.Dialer
+				return dialer.DialContext(ctx, network, server)
+			},
 		}
-		addr = netip.AddrPortFrom(ip, 53)
 	}
-	d.server = addr.String()
-	d.hosts = &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var dialer net.Dialer
-			return dialer.DialContext(ctx, network, d.server)
-		},
+	return d
+}
+
+// systemDNS asks the servers of /etc/resolv.conf.
+func systemDNS() *DNS {
+	r, err := resolver.New(resolver.Options{})
+	if err != nil {
+		panic(err) // options without a server are always good
 	}
-	return d, nil
+	return NewDNS(r)
+}
+
+// LookupMX implements Resolver.
+func (d *DNS) LookupMX(ctx context.Context, domain string) ([]MX, bool, error) {
+	records, secure, err := d.Exchangers(ctx, domain)
+	if isNotFound(err) {
+		return nil, secure, ErrNoDomain
+	}
+	var list []MX
+	for _, r := range records {
+		list = append(list, MX{Host: strings.ToLower(strings.TrimSuffix(r.Host, ".")), Preference: r.Pref})
+	}
+	return list, secure, err
 }
 
 // LookupHost implements Resolver.
-func (d *DNS) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+func (d *DNS) LookupHost(ctx context.Context, name string) (resolver.Host, error) {
+	if strings.EqualFold(strings.TrimSuffix(name, "."), "localhost") {
 		// RFC 6761 section 6.3.
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+		return resolver.Host{Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}}, nil
 	}
-	addrs, err := d.hosts.LookupNetIP(ctx, "ip", host)
-	if notFound := (*net.DNSError)(nil); errors.As(err, &notFound) && notFound.IsNotFound {
-		return nil, nil
+	if strings.HasSuffix(name, ".") {
+		host, err := d.Addresses(ctx, name)
+		if isNotFound(err) {
+			return resolver.Host{}, nil
+		}
+		sortUsable(host.Addrs)
+		return host, err
+	}
+	addrs, err := d.hosts.LookupNetIP(ctx, "ip", name)
+	if isNotFound(err) {
+		return resolver.Host{}, nil
 	}
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}
-	return addrs, err
+	return resolver.Host{Addrs: addrs}, err
 }
 
-// LookupMX implements Resolver. It does not use net.Resolver, which does not
-// tell a name that does not exist from one without an MX.
-func (d *DNS) LookupMX(ctx context.Context, domain string) ([]MX, error) {
-	servers, err := resolver.Servers(d.server)
-	if err != nil {
-		return nil, err
-	}
-	query := new(dns.Msg).SetQuestion(dns.Fqdn(domain), dns.TypeMX)
-	query.SetEdns0(1232, false)
-	var last error
-	for range dnsRounds {
-		for _, server := range servers {
-			answer, err := exchange(ctx, query, server)
-			switch {
-			case err != nil:
-				last = err
-			case answer.Rcode == dns.RcodeSuccess:
-				return exchangers(answer), nil
-			case answer.Rcode == dns.RcodeNameError:
-				return nil, ErrNoDomain
-			default:
-				last = fmt.Errorf("name server answers %s", dns.RcodeToString[answer.Rcode])
-			}
-			if ctx.Err() != nil {
-				return nil, fmt.Errorf("MX of %s: %w", domain, ctx.Err())
-			}
+func isNotFound(err error) bool {
+	e := (*net.DNSError)(nil)
+	return errors.As(err, &e) && e.IsNotFound
+}
+
+// sortUsable puts the addresses last to which this machine has no way at all
+// (rule 1 of RFC 6724 section 6), and changes nothing else.
+func sortUsable(addrs []netip.Addr) {
+	usable := make(map[bool]bool) // by whether it is IPv4
+	for _, a := range addrs {
+		if _, known := usable[a.Is4()]; known {
+			continue
+		}
+		// Nothing is sent: the kernel looks for a route.
+		conn, err := net.Dial("udp", netip.AddrPortFrom(a, 25).String())
+		if usable[a.Is4()] = err == nil; err == nil {
+			conn.Close()
 		}
 	}
-	return nil, fmt.Errorf("MX of %s: %w", domain, last)
-}
-
-// exchange asks by UDP, and by TCP if the answer does not fit.
-func exchange(ctx context.Context, query *dns.Msg, server string) (*dns.Msg, error) {
-	udp := dns.Client{Timeout: dnsTimeout}
-	answer, _, err := udp.ExchangeContext(ctx, query, server)
-	if err == nil && !answer.Truncated {
-		return answer, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	tcp := dns.Client{Net: "tcp", Timeout: dnsTimeout}
-	answer, _, err = tcp.ExchangeContext(ctx, query, server)
-	return answer, err
-}
-
-// exchangers takes all MX records of an answer: the resolver has followed the
-// aliases, and what it found may stand under another name.
-func exchangers(answer *dns.Msg) []MX {
-	var mx []MX
-	for _, rr := range answer.Answer {
-		if r, ok := rr.(*dns.MX); ok {
-			mx = append(mx, MX{
-				Host:       strings.ToLower(strings.TrimSuffix(r.Mx, ".")),
-				Preference: r.Preference,
-			})
+	slices.SortStableFunc(addrs, func(a, b netip.Addr) int {
+		switch {
+		case usable[a.Is4()] == usable[b.Is4()]:
+			return 0
+		case usable[a.Is4()]:
+			return -1
 		}
-	}
-	return mx
+		return 1
+	})
 }

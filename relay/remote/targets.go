@@ -26,6 +26,8 @@ type target struct {
 	lookup string
 	addr   netip.Addr
 	port   int
+	// secure tells that the name is beyond doubt: from a validated answer.
+	secure bool
 }
 
 // targets returns the hosts of a job in the order to try them. If there are
@@ -38,14 +40,14 @@ func (c *Courier) targets(ctx context.Context, job *relay.Job) ([]target, mail.S
 	if addr, ok := literalAddr(job.Domain); ok {
 		return []target{{name: job.Domain, addr: addr, port: port}}, mail.Status{}
 	}
-	records, err := c.opt.Resolver.LookupMX(ctx, job.Domain)
+	records, secure, err := c.opt.Resolver.LookupMX(ctx, job.Domain)
 	switch {
 	case errors.Is(err, ErrNoDomain):
 		return nil, permanent(550, 1, 2, "domain "+job.Domain+" does not exist")
 	case err != nil:
 		return nil, transient(4, 3, "cannot look up "+job.Domain+": "+clean(err.Error(), maxText))
 	case len(records) == 0:
-		return c.implicitMX(ctx, job.Domain, port)
+		return c.implicitMX(ctx, job.Domain, port, secure)
 	case len(records) == 1 && records[0].Host == "":
 		return nil, permanent(556, 1, 10, "domain "+job.Domain+" takes no mail (null MX)")
 	}
@@ -55,7 +57,7 @@ func (c *Courier) targets(ctx context.Context, job *relay.Job) ([]target, mail.S
 	}
 	list := make([]target, 0, maxHosts)
 	for _, mx := range order[:min(len(order), maxHosts)] {
-		t := target{name: mx.Host, lookup: mx.Host + ".", port: port}
+		t := target{name: mx.Host, lookup: mx.Host + ".", port: port, secure: secure}
 		if addr, err := netip.ParseAddr(mx.Host); err == nil {
 			// Against RFC 5321 section 5.1, but what is meant is plain.
 			t = target{name: mx.Host, addr: addr, port: port}
@@ -67,22 +69,18 @@ func (c *Courier) targets(ctx context.Context, job *relay.Job) ([]target, mail.S
 
 // implicitMX is the rule of RFC 5321 section 5.1 for a domain without MX: its
 // address, if it has one.
-func (c *Courier) implicitMX(ctx context.Context, domain string, port int) ([]target, mail.Status) {
+func (c *Courier) implicitMX(ctx context.Context, domain string, port int, secure bool) ([]target, mail.Status) {
 	if strings.EqualFold(domain, c.opt.Hostname) {
 		return nil, permanent(550, 4, 6, "mail for "+domain+" loops back to this host")
 	}
-	addrs, err := c.opt.Resolver.LookupHost(ctx, domain+".")
+	host, err := c.opt.Resolver.LookupHost(ctx, domain+".")
 	if err != nil && !errors.Is(err, ErrNoDomain) {
 		return nil, transient(4, 3, "cannot look up "+domain+": "+clean(err.Error(), maxText))
 	}
-	if len(addrs) == 0 {
+	if len(host.Addrs) == 0 {
 		return nil, permanent(550, 1, 2, "domain "+domain+" has neither MX nor address")
 	}
-	list := make([]target, len(addrs))
-	for i, a := range addrs {
-		list[i] = target{name: domain, addr: a, port: port}
-	}
-	return list, mail.Status{}
+	return []target{{name: domain, lookup: domain + ".", port: port, secure: secure}}, mail.Status{}
 }
 
 // preferred sorts mail exchangers as RFC 5321 section 5.1 wants them tried: by

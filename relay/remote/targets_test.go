@@ -32,10 +32,7 @@ func TestTargets(t *testing.T) {
 	}
 	t.Cleanup(func() { dns.Close() })
 	dns.Fail("broken.test", true)
-	resolver, err := NewDNS(dns.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	resolver := asking(t, dns)
 	c := courier(t, Options{Resolver: resolver})
 	tests := []struct {
 		domain, want string
@@ -43,7 +40,7 @@ func TestTargets(t *testing.T) {
 	}{
 		{domain: "two.test", want: "a.two.test:25 b.two.test:25"},
 		{domain: "alias.test", want: "a.two.test:25 b.two.test:25"},
-		{domain: "bare.test", want: "bare.test=127.0.0.1:25"},
+		{domain: "bare.test", want: "bare.test:25"},
 		{domain: "[127.0.0.1]", want: "[127.0.0.1]=127.0.0.1:25"},
 		{domain: "[IPv6:::1]", want: "[IPv6:::1]=::1:25"},
 		{domain: "number.test", want: "127.0.0.2=127.0.0.2:25"},
@@ -111,14 +108,6 @@ func TestFixedTargetPorts(t *testing.T) {
 	}
 }
 
-func TestNewDNS(t *testing.T) {
-	for in, ok := range map[string]bool{"": true, "127.0.0.1": true, "127.0.0.1:53": true, "[::1]:53": true, "::1": true, "dns.test": false, "127.0.0.1:x": false} {
-		if _, err := NewDNS(in); (err == nil) != ok {
-			t.Errorf("NewDNS(%q): %v", in, err)
-		}
-	}
-}
-
 // An answer that does not fit into a datagram is asked for again by TCP.
 func TestLookupMXByTCP(t *testing.T) {
 	var records []string
@@ -130,11 +119,8 @@ func TestLookupMXByTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dns.Close()
-	resolver, err := NewDNS(dns.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mx, err := resolver.LookupMX(context.Background(), "many.test")
+	resolver := asking(t, dns)
+	mx, _, err := resolver.LookupMX(context.Background(), "many.test")
 	if err != nil || len(mx) != 40 {
 		t.Errorf("%d records, %v", len(mx), err)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -255,4 +256,30 @@ func (t *table) find(domain string) *Route {
 		}
 	}
 	return t.fallback
+}
+
+// pinned returns the route that a task is pinned to; nil if it is not, or there
+// is no such route any more.
+func (t *table) pinned(task *spool.TaskInfo) *Route {
+	if !task.Pinned {
+		return nil
+	}
+	return t.names[task.Destination.Route]
+}
+
+// serving returns the route of a task that is filed as it would be today.
+func (t *table) serving(task *spool.TaskInfo) *Route {
+	if r := t.pinned(task); r != nil {
+		return r
+	}
+	return t.find(task.Recipients[0].To.Domain)
+}
+
+// today returns what a recipient of a task would be filed under today, and
+// whether that is what somebody pinned the task to.
+func (t *table) today(task *spool.TaskInfo, domain string) (d spool.Destination, pinned bool) {
+	if r := t.pinned(task); r != nil {
+		return r.destination(cmp.Or(task.Destination.Domain, domain)), true
+	}
+	return t.find(domain).destination(domain), false
 }

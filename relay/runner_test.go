@@ -472,6 +472,64 @@ func TestRerouted(t *testing.T) {
 	})
 }
 
+// What somebody chose a route for goes there, whatever the routes say, until
+// that route is gone.
+func TestPinned(t *testing.T) {
+	run(t, times{}, nil, func(w *world) {
+		smart := []Host{{Name: "smart.test"}}
+		both := []Route{
+			{Name: "smart", Domains: []string{"smart.test"}, Kind: Smarthost, Hosts: smart},
+			{Name: "direct", Domains: []string{"*"}},
+		}
+		replace := func(routes ...Route) {
+			t.Helper()
+			if err := w.routes.Replace(routes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace(both...)
+		w.courier.set(dead)
+		w.send("ann@home.test", rcpt("b@one.test"))
+		reroute := func(to spool.Destination) {
+			t.Helper()
+			synctest.Wait()
+			if err := w.Reroute(w.wantTasks(1)[0].ID, to); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		last := func(route, domain string, pinned bool) {
+			t.Helper()
+			j := w.courier.jobs[len(w.courier.jobs)-1]
+			if j.Route.Name != route || j.Domain != domain {
+				t.Fatalf("attempted by %q to %q, want %q to %q", j.Route.Name, j.Domain, route, domain)
+			}
+			if task := w.wantTasks(1)[0]; task.Pinned != pinned || task.Destination != (spool.Destination{Route: route, Domain: domain}) {
+				t.Fatalf("the task is %+v", task)
+			}
+		}
+		reroute(spool.Destination{Route: "smart"})
+		last("smart", "", true)
+		// By a route with no host of its own, to the host of another domain.
+		reroute(spool.Destination{Route: "direct", Domain: "elsewhere.test"})
+		last("direct", "elsewhere.test", true)
+		// To where such a route would find one.
+		reroute(spool.Destination{Route: "direct"})
+		pass(2 * time.Minute)
+		last("direct", "one.test", true)
+		// The route has a host of its own now.
+		replace(both[0], Route{Name: "direct", Domains: []string{"*"}, Kind: Smarthost, Hosts: smart})
+		pass(10 * time.Minute)
+		last("direct", "", true)
+		replace(both[0])
+		pass(time.Hour)
+		last(DefaultRoute, "one.test", false)
+		w.courier.set(nil)
+		pass(time.Hour)
+		w.wantTasks(0)
+	})
+}
+
 func TestPanicInCourier(t *testing.T) {
 	run(t, times{}, nil, func(w *world) {
 		w.courier.set(func(context.Context, Job) Outcome { panic("a bug") })

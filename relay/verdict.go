@@ -42,7 +42,7 @@ func (r *Runner) deliver(ctx context.Context, routes *table, l spool.Lease, trie
 	defer body.Close()
 	job := Job{
 		Task:     l.Task.ID,
-		Route:    routes.find(l.Task.Recipients[0].To.Domain),
+		Route:    routes.serving(&l.Task),
 		Domain:   l.Task.Destination.Domain,
 		Envelope: l.Task.Envelope,
 		Body:     body,
@@ -211,7 +211,9 @@ func warning(l spool.Lease) verdict {
 	return v
 }
 
-// reroute moves the recipients who would be filed elsewhere today.
+// reroute moves the recipients who would be filed elsewhere today. Those of a
+// pinned task would only if its route is gone, or has another kind of next hop
+// by now; then they are routed anew.
 func reroute(routes *table, l spool.Lease) (verdict, bool) {
 	v := verdict{Settlement: spool.Settlement{
 		Results: make([]spool.Result, len(l.Task.Recipients)),
@@ -219,7 +221,7 @@ func reroute(routes *table, l spool.Lease) (verdict, bool) {
 	}}
 	index := make(map[spool.Destination]int)
 	for i, rcpt := range l.Task.Recipients {
-		d := routes.find(rcpt.To.Domain).destination(rcpt.To.Domain)
+		d, pinned := routes.today(&l.Task, rcpt.To.Domain)
 		if d == l.Task.Destination {
 			continue
 		}
@@ -227,7 +229,7 @@ func reroute(routes *table, l spool.Lease) (verdict, bool) {
 		if !ok {
 			n = len(v.Moved)
 			index[d] = n
-			v.Moved = append(v.Moved, spool.Task{Destination: d})
+			v.Moved = append(v.Moved, spool.Task{Destination: d, Pinned: pinned})
 		}
 		v.Moved[n].Recipients = append(v.Moved[n].Recipients, rcpt.Recipient)
 		v.Results[i] = spool.Result{Status: mail.Status{Text: "rerouted to " + d.String()}, Ended: true}

@@ -34,6 +34,9 @@ var (
 	ErrStaleLease = errors.New("spool: stale lease")
 	// ErrLeased: the task is being delivered at this moment.
 	ErrLeased = errors.New("spool: task is leased")
+	// ErrDestination: a task cannot have this destination; see
+	// Destination.Check.
+	ErrDestination = errors.New("spool: invalid destination")
 	// ErrFull: too little free space; nothing was stored, try again later.
 	ErrFull = errors.New("spool: storage is full")
 	// ErrReadOnly: the spool met a fault and takes no changes any more.

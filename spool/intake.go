@@ -2,7 +2,9 @@ package spool
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"restante/internal/mail"
@@ -91,7 +93,10 @@ type Deposit struct {
 // recipients that share a next hop and a domain.
 type Task struct {
 	Destination Destination
-	Recipients  []mail.Recipient
+	// Pinned keeps the task with its destination, whatever the routes say when
+	// its time comes: somebody chose it.
+	Pinned     bool
+	Recipients []mail.Recipient
 	// From, unless it is nil, is the reverse-path of this task in the place of
 	// the envelope's: for who forwards, or sends for a group. TaskInfo.Envelope
 	// has it, so that reports go to it too.
@@ -117,6 +122,18 @@ func (d Destination) String() string {
 		return d.Route
 	}
 	return d.Route + "/" + d.Domain
+}
+
+// MaxDestination bounds the octets of a Destination, its two parts together.
+const MaxDestination = 1024
+
+// Check returns ErrDestination if no task can have the destination: it is too
+// long, or holds a NUL. Whether there is such a route is not asked.
+func (d Destination) Check() error {
+	if len(d.Route)+len(d.Domain) > MaxDestination || strings.ContainsRune(d.Route+d.Domain, 0) {
+		return fmt.Errorf("%w: %q", ErrDestination, d)
+	}
+	return nil
 }
 
 // Receipt tells what a commit made.

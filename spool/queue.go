@@ -134,6 +134,12 @@ type Queue interface {
 	// Retry makes a queued or dead task due now and ends its destination's
 	// back-off. A dead task that had expired may expire no more.
 	Retry(id TaskID) error
+	// Reroute is an administrator's change of where a task goes: it has another
+	// destination from now on and stays with it (Pinned). A queued task is due
+	// now, a dead one is queued and due now, as Retry would have it; a held one
+	// stays held. The new destination's back-off counts. ErrLeased while it is
+	// leased, ErrDestination if there cannot be such a destination.
+	Reroute(id TaskID, to Destination) error
 	// Remove ends a task without delivery or report, unless it is leased.
 	// It returns what the task was, for the record.
 	Remove(id TaskID) (TaskInfo, error)
@@ -194,7 +200,9 @@ type TaskInfo struct {
 	ID          TaskID
 	State       State
 	Destination Destination
-	Envelope    mail.Envelope
+	// Pinned is Task.Pinned.
+	Pinned   bool
+	Envelope mail.Envelope
 	// Size is the body's, in octets.
 	Size int64
 	// Recipients are those without an end yet.

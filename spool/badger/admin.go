@@ -103,10 +103,7 @@ func (e *Engine) Retry(id spool.TaskID) error {
 		if r.state == spool.Held {
 			return errors.New("the task is held: release it")
 		}
-		if r.state == spool.Dead && !r.expires.IsZero() && !r.expires.After(now) {
-			r.expires = time.Time{}
-		}
-		r.state, r.due = spool.Queued, now
+		r.revive(now)
 		key := destinationKey(kDestination, dest)
 		rec, err := load(t, key, decodeDestination)
 		if errors.Is(err, spool.ErrNotFound) {
@@ -132,6 +129,29 @@ func (e *Engine) Retry(id spool.TaskID) error {
 	q.mu.Unlock()
 	signal(q.wake)
 	return nil
+}
+
+// Reroute implements spool.Queue.
+func (e *Engine) Reroute(id spool.TaskID, to spool.Destination) error {
+	if err := to.Check(); err != nil {
+		return fmt.Errorf("reroute %s: %w", id, err)
+	}
+	_, err := e.change("reroute", id, func(_ *tx, r *taskRecord, now time.Time) error {
+		r.dest, r.pinned = to, true
+		if r.state != spool.Held {
+			r.revive(now)
+		}
+		return nil
+	})
+	return err
+}
+
+// revive queues a task that is not held, due now.
+func (t *taskRecord) revive(now time.Time) {
+	if t.state == spool.Dead && !t.expires.IsZero() && !t.expires.After(now) {
+		t.expires = time.Time{}
+	}
+	t.state, t.due = spool.Queued, now
 }
 
 // Remove implements spool.Queue.

@@ -37,9 +37,22 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	same(t, task, task.encode(), decodeTask)
 	for _, from := range []mail.Address{{}, {Local: "c", Domain: "z.example"}} {
-		task.from = &from
+		task.from, task.pinned = &from, false
 		same(t, task, task.encode(), decodeTask)
+		task.pinned = true
+		same(t, task, task.encode(), decodeTask)
+		if d, state, err := decodeTaskHead(task.encode()); err != nil || d != task.dest || state != task.state {
+			t.Errorf("the head of a task came back as %v, %v, %v", d, state, err)
+		}
+		// As it was written before there were flags.
+		old := taskRecord{rcpts: []spool.RecipientState{}}
+		payload := append(old.encode(), encodeFrom(from)...)
+		payload[0] = taskFromVersion
+		old.from = &from
+		same(t, old, payload, decodeTask)
 	}
+	task.from = nil
+	same(t, task, task.encode(), decodeTask)
 	dest := destinationRecord{failures: 4, until: at, last: status}
 	same(t, dest, dest.encode(), decodeDestination)
 	row := spool.Mailbox{ID: 5, Account: "a", Name: "B/ü", Use: spool.UseJunk, UIDValidity: 1, UIDNext: 2, ModSeq: 3, Messages: 4, Unseen: 5, Deleted: 6, Size: 7}
@@ -65,6 +78,13 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	word := keywordRecord{"$Forwarded", 1 << 33}
 	same(t, word, word.encode(), decodeKeyword)
+}
+
+func encodeFrom(a mail.Address) []byte {
+	e := new(enc)
+	e.string(a.Local)
+	e.string(a.Domain)
+	return e.b
 }
 
 func same[T any](t *testing.T, want T, payload []byte, decode func([]byte) (T, error)) {

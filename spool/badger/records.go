@@ -170,11 +170,24 @@ type taskRecord struct {
 	rcpts []spool.RecipientState
 	// from is the task's own reverse-path; nil is the message's.
 	from *mail.Address
+	// pinned is spool.Task.Pinned.
+	pinned bool
 }
 
-// taskFromVersion is the layout of a task with a reverse-path of its own, at
-// its end. The others keep the first.
-const taskFromVersion = 2
+// The layouts of a task that came later, by its version; tasks that need none
+// of it keep the first.
+const (
+	// taskFromVersion has a reverse-path of its own at its end. It is only read.
+	taskFromVersion = 2
+	// taskMoreVersion has flags at its end, then what they call for.
+	taskMoreVersion = 3
+)
+
+// The flags of taskMoreVersion.
+const (
+	taskFrom = 1 << iota
+	taskPinned
+)
 
 func (t *taskRecord) encode() []byte {
 	e := newRecord()
@@ -199,20 +212,56 @@ func (t *taskRecord) encode() []byte {
 		e.byte(byte(r.Notify))
 		e.status(r.Last)
 	}
-	if t.from != nil {
-		e.b[0] = taskFromVersion
-		e.string(t.from.Local)
-		e.string(t.from.Domain)
-	}
+	e.moreTask(t)
 	return e.b
 }
 
-func decodeTask(payload []byte) (t taskRecord, err error) {
-	own := len(payload) > 0 && payload[0] == taskFromVersion
-	d := &dec{b: payload}
-	if v := d.byte(); v != recordVersion && !own {
+func (e *enc) moreTask(t *taskRecord) {
+	flags := byte(0)
+	if t.from != nil {
+		flags |= taskFrom
+	}
+	if t.pinned {
+		flags |= taskPinned
+	}
+	if flags == 0 {
+		return
+	}
+	e.b[0] = taskMoreVersion
+	e.byte(flags)
+	if t.from != nil {
+		e.string(t.from.Local)
+		e.string(t.from.Domain)
+	}
+}
+
+func (d *dec) moreTask(version byte, t *taskRecord) {
+	flags := byte(0)
+	switch version {
+	case taskFromVersion:
+		flags = taskFrom
+	case taskMoreVersion:
+		if flags = d.byte(); flags == 0 || flags >= taskPinned<<1 {
+			d.fail()
+		}
+	}
+	if flags&taskFrom != 0 {
+		t.from = &mail.Address{Local: d.string(), Domain: d.string()}
+	}
+	t.pinned = flags&taskPinned != 0
+}
+
+// openTask begins a record of any of its layouts.
+func openTask(payload []byte) (d *dec, version byte) {
+	d = &dec{b: payload}
+	if version = d.byte(); version < recordVersion || version > taskMoreVersion {
 		d.fail()
 	}
+	return d, version
+}
+
+func decodeTask(payload []byte) (t taskRecord, err error) {
+	d, version := openTask(payload)
 	t.dest = spool.Destination{Route: d.string(), Domain: d.string()}
 	if t.state = spool.State(d.byte()); t.state > spool.Dead {
 		d.fail()
@@ -234,15 +283,13 @@ func decodeTask(payload []byte) (t taskRecord, err error) {
 		r.Notify = mail.Notify(d.byte())
 		r.Last = d.status()
 	}
-	if own {
-		t.from = &mail.Address{Local: d.string(), Domain: d.string()}
-	}
+	d.moreTask(version, &t)
 	return t, d.end()
 }
 
 // decodeTaskHead reads how a task is counted.
 func decodeTaskHead(payload []byte) (spool.Destination, spool.State, error) {
-	d := openRecord(payload)
+	d, _ := openTask(payload)
 	dest := spool.Destination{Route: d.string(), Domain: d.string()}
 	state := spool.State(d.byte())
 	if state > spool.Dead {

@@ -3,7 +3,6 @@ package badger
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"restante/spool"
@@ -16,19 +15,15 @@ var errTask = errors.New("spool: malformed task")
 
 // checkTask refuses what has no place in a key.
 func checkTask(t spool.Task) error {
-	d := t.Destination
-	switch {
-	case len(t.Recipients) == 0 || len(t.Recipients) > maxRecipients:
+	if len(t.Recipients) == 0 || len(t.Recipients) > maxRecipients {
 		return fmt.Errorf("%w: %d recipients", errTask, len(t.Recipients))
-	case len(d.Route)+len(d.Domain) > 1024 || strings.ContainsRune(d.Route+d.Domain, 0):
-		return fmt.Errorf("%w: destination %q", errTask, d)
 	}
-	return nil
+	return t.Destination.Check()
 }
 
 // newTask makes the record of a task that is committed now.
 func newTask(t spool.Task, priority int, now time.Time) taskRecord {
-	r := taskRecord{dest: t.Destination, priority: priority, queued: now, due: now.Add(t.Delay)}
+	r := taskRecord{dest: t.Destination, pinned: t.Pinned, priority: priority, queued: now, due: now.Add(t.Delay)}
 	if t.Warn > 0 {
 		r.warns = now.Add(t.Warn)
 	}
@@ -140,6 +135,7 @@ func (t *tx) taskInfo(id spool.TaskID, r *taskRecord) (spool.TaskInfo, error) {
 		ID:          id,
 		State:       r.state,
 		Destination: r.dest,
+		Pinned:      r.pinned,
 		Envelope:    m.env,
 		Size:        m.size,
 		Recipients:  r.rcpts,

@@ -115,6 +115,7 @@ func (w *world) actions(t *testing.T) []action {
 		{"hold", 3, w.hold},
 		{"release", 3, w.release},
 		{"retry", 3, w.retry},
+		{"reroute", 2, w.reroute},
 		{"remove", 2, w.remove},
 		{"create", 3, w.create},
 		{"rename", 3, w.rename},
@@ -185,7 +186,7 @@ func kind(err error) error {
 	}
 	for _, k := range []error{
 		spool.ErrNotFound, spool.ErrNoMailbox, spool.ErrMailboxExists, spool.ErrMailboxName,
-		spool.ErrStaleLease, spool.ErrLeased, spool.ErrUncertain, spool.ErrClosed, spool.ErrChangesLost,
+		spool.ErrStaleLease, spool.ErrLeased, spool.ErrDestination, spool.ErrUncertain, spool.ErrClosed, spool.ErrChangesLost,
 	} {
 		if errors.Is(err, k) {
 			return k

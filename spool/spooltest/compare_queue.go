@@ -33,7 +33,7 @@ func (w *world) someDuration() time.Duration {
 
 func (w *world) someTask() spool.Task {
 	t := taskFor("example.org", 1+w.rng.IntN(3))
-	t.Destination = w.someDestination()
+	t.Destination, t.Pinned = w.someDestination(), w.often(10)
 	t.Delay, t.Warn, t.Expire = w.someDuration(), w.someDuration(), w.someDuration()
 	return t
 }
@@ -269,6 +269,18 @@ func (w *world) retry() error {
 	return w.alike(w.model.Retry(id), w.other.Retry(w.tasks[id]))
 }
 
+func (w *world) reroute() error {
+	id, ok := w.someTaskIn(spool.Queued, spool.Dead, spool.Leased, spool.Held)
+	if !ok {
+		return nil
+	}
+	to := w.someDestination()
+	if w.often(5) {
+		to.Route = "a\x00"
+	}
+	return w.alike(w.model.Reroute(id, to), w.other.Reroute(w.tasks[id], to))
+}
+
 func (w *world) remove() error {
 	id, ok := w.someTaskIn(spool.Queued, spool.Dead, spool.Leased, spool.Held)
 	if !ok {
@@ -325,7 +337,7 @@ func sameDestination(m, o spool.DestinationInfo) error {
 }
 
 func (w *world) sameTask(m, o spool.TaskInfo) error {
-	same := w.tasks[m.ID] == o.ID && m.State == o.State && m.Destination == o.Destination &&
+	same := w.tasks[m.ID] == o.ID && m.State == o.State && m.Destination == o.Destination && m.Pinned == o.Pinned &&
 		sameEnvelope(o.Envelope, m.Envelope) && m.Size == o.Size && slices.Equal(m.Recipients, o.Recipients) &&
 		m.Attempts == o.Attempts && m.Queued.Equal(o.Queued) && m.Warned == o.Warned
 	// What a task that waits for an administrator shows as its times is open.

@@ -2,6 +2,7 @@ package spooltest
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"restante/internal/mail"
@@ -15,6 +16,8 @@ func adminTests() []contractTest {
 		{"Release", testRelease},
 		{"Retry", testRetry},
 		{"RetryDead", testRetryDead},
+		{"Reroute", testReroute},
+		{"RerouteStates", testRerouteStates},
 		{"Remove", testRemove},
 		{"AdminOfNothing", testAdminOfNothing},
 		{"AdminWhileLeased", testAdminWhileLeased},
@@ -152,6 +155,96 @@ func testRetryDead(c *contract) {
 	c.leaseFor(expired, spool.CauseDue)
 }
 
+func testReroute(c *contract) {
+	smart := spool.Destination{Route: "smarthost"}
+	id := c.timed(time.Hour, 2*time.Hour, 3*time.Hour)
+	other := c.queue("example.org")
+	c.unreached(c.lease(other)[0], 5*time.Hour, "down")
+	before := c.task(id)
+	if before.Pinned {
+		c.Errorf("the task is pinned from the start: %+v", before)
+	}
+	for _, bad := range []spool.Destination{{Route: "a\x00b"}, {Route: "mx", Domain: "\x00"}, {Route: "mx", Domain: strings.Repeat("x", spool.MaxDestination)}} {
+		c.wants(c.store.Reroute(id, bad), spool.ErrDestination, "Reroute to %.20q", bad)
+	}
+	c.clock.Advance(time.Minute)
+	wake := c.store.Wake()
+	drain(wake)
+	c.must(c.store.Reroute(id, smart))
+	c.arrives(wake, "Wake after Reroute")
+	want := before
+	want.Destination, want.Pinned, want.Due = smart, true, c.clock.Now()
+	c.lasting(func() {
+		if got := c.task(id); got.Destination != smart || !got.Pinned || !got.Due.Equal(want.Due) ||
+			!got.Warns.Equal(want.Warns) || !got.Expires.Equal(want.Expires) || got.State != spool.Queued {
+			c.Errorf("rerouted, the task is %+v, want %+v", got, want)
+		}
+		counts, err := c.store.TaskCounts(c.Context())
+		c.must(err)
+		for _, n := range counts {
+			if n.Tasks.Total() != 1 {
+				c.Errorf("counts are %+v", counts)
+			}
+		}
+		c.references(id.Message, 1)
+	})
+	l := c.leaseFor(id, spool.CauseDue)
+	if !l.Task.Pinned || l.Task.Destination != smart || l.Destination.Destination != smart || l.Destination.Failures != 0 {
+		c.Errorf("the lease is %+v", l)
+	}
+	// The back-off of where it goes counts, and what it learns is of there.
+	c.unreached(l, 10*time.Minute, "refused")
+	c.must(c.store.Reroute(id, dest("example.org")))
+	c.lease()
+	c.must(c.store.Reroute(id, smart))
+	c.lease()
+	c.clock.Advance(10 * time.Minute)
+	c.delivered(c.leaseFor(id, spool.CauseDue))
+	c.lasting(func() { c.freed(id.Message) })
+}
+
+func testRerouteStates(c *contract) {
+	held, dead, expired := c.queue("a.example"), c.queue("b.example"), c.timed(0, 0, time.Hour)
+	for _, l := range c.lease(held, dead, expired) {
+		if l.Task.ID != held {
+			c.settle(l, spool.Settlement{Attempted: true, Results: results(l, false, 550), Dead: true})
+			continue
+		}
+		c.settle(l, spool.Settlement{Results: results(l, false, 451)})
+		c.must(c.store.Hold(held))
+	}
+	c.clock.Advance(2 * time.Hour)
+	for _, id := range []spool.TaskID{held, dead, expired} {
+		c.must(c.store.Reroute(id, dest("new.example")))
+	}
+	c.lasting(func() {
+		for id, state := range map[spool.TaskID]spool.State{held: spool.Held, dead: spool.Queued, expired: spool.Queued} {
+			if got := c.task(id); got.State != state || got.Destination != dest("new.example") || !got.Pinned {
+				c.Errorf("task %s is %+v, want it %s", id, got, state)
+			}
+		}
+	})
+	for _, l := range c.lease(dead, expired) {
+		if l.Cause != spool.CauseDue {
+			c.Errorf("a rerouted task is leased for cause %d", l.Cause)
+		}
+		c.delivered(l)
+	}
+	c.must(c.store.Release(held))
+	l := c.leaseFor(held, spool.CauseDue)
+	// A settlement may pin, or not, what it moves.
+	pinned := taskFor("example.org", 1)
+	pinned.Pinned = true
+	c.settle(l, spool.Settlement{Results: results(l, true, 0), Moved: []spool.Task{pinned, taskFor("example.com", 1)}})
+	c.lasting(func() {
+		tasks, err := c.store.MessageTasks(held.Message)
+		c.must(err)
+		if len(tasks) != 2 || !tasks[0].Pinned || tasks[1].Pinned {
+			c.Errorf("moved to %+v", tasks)
+		}
+	})
+}
+
 func testRemove(c *contract) {
 	queued, held, dead := c.queue("a.example"), c.queue("b.example"), c.queue("c.example")
 	two := c.commit("two", spool.Message{Tasks: []spool.Task{taskFor("d.example", 1), taskFor("e.example", 2)}})
@@ -188,6 +281,7 @@ func testAdminOfNothing(c *contract) {
 		c.wants(c.store.Hold(id), spool.ErrNotFound, "Hold")
 		c.wants(c.store.Release(id), spool.ErrNotFound, "Release")
 		c.wants(c.store.Retry(id), spool.ErrNotFound, "Retry")
+		c.wants(c.store.Reroute(id, dest("a.example")), spool.ErrNotFound, "Reroute")
 		_, err := c.store.Remove(id)
 		c.wants(err, spool.ErrNotFound, "Remove")
 	}
@@ -204,7 +298,8 @@ func testAdminWhileLeased(c *contract) {
 	c.wants(c.store.Hold(id), spool.ErrLeased, "Hold")
 	_, err := c.store.Remove(id)
 	c.wants(err, spool.ErrLeased, "Remove")
-	if got := c.task(id); got.State != spool.Leased {
+	c.wants(c.store.Reroute(id, dest("a.example")), spool.ErrLeased, "Reroute")
+	if got := c.task(id); got.State != spool.Leased || got.Pinned {
 		c.Errorf("the task is %+v", got)
 	}
 	c.delivered(l)

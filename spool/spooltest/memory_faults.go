@@ -31,6 +31,7 @@ const (
 	OpHold    Op = "hold"
 	OpRelease Op = "release"
 	OpRetry   Op = "retry"
+	OpReroute Op = "reroute"
 	OpRemove  Op = "remove"
 
 	// OpMailboxes is all that reads mailboxes, entries and subscriptions.

@@ -149,6 +149,9 @@ func checkTasks(made int, tasks []spool.Task) error {
 		if len(t.Recipients) == 0 {
 			return fmt.Errorf("task for %s without recipients", t.Destination)
 		}
+		if err := t.Destination.Check(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

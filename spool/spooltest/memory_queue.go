@@ -47,6 +47,7 @@ func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spoo
 		ID:          spool.TaskID{Message: msg.info.ID, N: uint16(msg.tasksMade)},
 		State:       spool.Queued,
 		Destination: t.Destination,
+		Pinned:      t.Pinned,
 		Envelope:    msg.info.Envelope,
 		Size:        msg.info.Size,
 		Queued:      times.queued,

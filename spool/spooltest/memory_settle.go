@@ -203,13 +203,39 @@ func (m *Memory) Retry(id spool.TaskID) error {
 		return fmt.Errorf("retry %s: the task is held", id)
 	}
 	now := m.now()
+	t.revive(now)
+	if d := m.destinations[t.info.Destination]; d != nil {
+		d.until = now
+	}
+	signal(m.wake)
+	return nil
+}
+
+// revive queues a task that is not held, due now.
+func (t *memoryTask) revive(now time.Time) {
 	if t.info.State == spool.Dead && reached(now, t.info.Expires) {
 		t.info.Expires = time.Time{}
 	}
 	t.info.State, t.info.Due = spool.Queued, now
 	t.anew()
-	if d := m.destinations[t.info.Destination]; d != nil {
-		d.until = now
+}
+
+// Reroute implements spool.Queue.
+func (m *Memory) Reroute(id spool.TaskID, to spool.Destination) error {
+	if err := m.enter(OpReroute); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if err := to.Check(); err != nil {
+		return fmt.Errorf("reroute %s: %w", id, err)
+	}
+	t, err := m.task(OpReroute, id)
+	if err != nil {
+		return err
+	}
+	t.info.Destination, t.info.Pinned = to, true
+	if t.info.State != spool.Held {
+		t.revive(m.now())
 	}
 	signal(m.wake)
 	return nil

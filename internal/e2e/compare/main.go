@@ -39,9 +39,9 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"restante/internal/e2e/bench"
 )
 
 // options are the flags.
@@ -88,15 +88,12 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "compare")
+	dir, err := bench.TempDir()
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // Postfix's user goes through it
-		return err
-	}
-	binary, err := build(ctx, dir)
+	binary, err := bench.Build(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -142,23 +139,11 @@ func flags() (options, error) {
 		return opt, fmt.Errorf("no arguments are expected, at least one round and 200 messages")
 	}
 	var err error
-	if opt.sessions, err = numbers(*sessions); err != nil {
+	if opt.sessions, err = bench.Numbers(*sessions); err != nil {
 		return opt, err
 	}
-	opt.sizes, err = numbers(*sizes)
+	opt.sizes, err = bench.Numbers(*sizes)
 	return opt, err
-}
-
-func numbers(s string) ([]int, error) {
-	var out []int
-	for part := range strings.SplitSeq(s, ",") {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is not a list of numbers", s)
-		}
-		out = append(out, n)
-	}
-	return out, nil
 }
 
 func (o options) points() []point {
@@ -194,7 +179,5 @@ func median(list []figure, of func(figure) float64) float64 {
 	for _, f := range list {
 		values = append(values, of(f))
 	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
+	return bench.Median(values)
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"restante/internal/mail"
 	"restante/internal/rewrite"
@@ -58,9 +60,11 @@ func (m *TLSMode) UnmarshalText(b []byte) error {
 type Host struct {
 	// Name is a host name or an IP address without brackets.
 	Name string
-	// Port is 0 for the usual one: 465 with implicit TLS, 587 with a
-	// username, otherwise 25.
+	// Port is 0 for the usual one: 465 with implicit TLS, 24 with LMTP, 587
+	// with a username, otherwise 25.
 	Port int
+	// Path is that of a Unix socket, in the place of Name and Port.
+	Path string
 }
 
 // Route is a way out for the mail of some domains. It must not be changed
@@ -102,6 +106,21 @@ type Route struct {
 
 	// Limits are those of the route as a whole; see Budgets.
 	Limits Limits
+
+	// What follows is about the connections.
+
+	// LMTP has RFC 2033 spoken: each recipient has an answer of its own after
+	// the message. For Smarthost only.
+	LMTP bool
+	// Source are addresses of ours to connect from, at most one of IPv4 and
+	// one of IPv6. If there is one, next hops of the other family are not used.
+	Source []netip.Addr
+	// NoChunking has messages sent with DATA where BDAT (RFC 3030) is offered.
+	NoChunking bool
+	// MaxMessages bounds the transactions of one connection, 0 is 100.
+	MaxMessages int
+	// Idle is how long a connection is kept for the next message, 0 is 3 s.
+	Idle time.Duration
 }
 
 // Routes finds the route of an address. The set can be replaced at any time;
@@ -208,9 +227,18 @@ func (r *Route) check() error {
 		return errors.New("a username without a password")
 	case r.Port < 0 || r.Port > 65535 || r.MaxConnections < 0:
 		return errors.New("port or connections out of range")
+	case r.LMTP && r.Kind == MX:
+		return errors.New("mail exchangers do not speak LMTP")
+	case r.MaxMessages < 0 || r.Idle < 0:
+		return errors.New("messages or idle time of a connection out of range")
+	}
+	for i, a := range r.Source {
+		if !a.IsValid() || a.Is4In6() || i > 1 || i == 1 && a.Is4() == r.Source[0].Is4() {
+			return errors.New("source addresses are one of IPv4, one of IPv6, or both")
+		}
 	}
 	for _, h := range r.Hosts {
-		if h.Name == "" || h.Port < 0 || h.Port > 65535 {
+		if (h.Name == "") == (h.Path == "") || h.Port < 0 || h.Port > 65535 {
 			return fmt.Errorf("bad host %q port %d", h.Name, h.Port)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"time"
 
@@ -26,7 +25,7 @@ type Options struct {
 	// RootCAs verifies next hops; the system's if nil.
 	RootCAs *x509.CertPool
 	// Dial opens connections; net.Dialer's if nil.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial Dialer
 	// Shuffle is rand.Shuffle if nil.
 	Shuffle func(n int, swap func(i, j int))
 	// Logger gets details at debug level; the runner logs the results.
@@ -48,7 +47,7 @@ func New(opt Options) *Courier {
 		opt.Resolver = systemDNS()
 	}
 	if opt.Dial == nil {
-		opt.Dial = new(net.Dialer).DialContext
+		opt.Dial = dial
 	}
 	if opt.Shuffle == nil {
 		opt.Shuffle = rand.Shuffle
@@ -88,6 +87,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 		Untimed:  d.untimed,
 		Remote:   d.remote,
 		TLS:      d.tls,
+		Contacts: d.contacts,
 	}
 	f, own := (*fault)(nil), bodyError{}
 	switch {
@@ -114,6 +114,7 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 		// Before the next is opened: the next hop may count connections.
 		s.quit(quitTime)
 	} else if s != nil {
+		d.turn(s.target.host(), s.target.address())
 		err := c.use(ctx, d, s, key)
 		if d.over(err) {
 			return err
@@ -129,26 +130,42 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 		return &fault{status}
 	}
 	var last error
-	tried := 0
 	for _, t := range list {
-		addrs, err := c.addresses(ctx, t)
+		err := c.tryTarget(ctx, d, t, key)
+		if d.over(err) {
+			return err
+		}
 		if err != nil {
 			last = err
-		}
-		for _, addr := range addrs {
-			if tried++; tried > maxAddresses || ctx.Err() != nil {
-				break
-			}
-			t.addr = addr
-			last = c.tryHost(ctx, d, t, key)
-			if d.over(last) {
-				return last
-			}
-			c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "remote", t.name, "address", addr, "error", last)
 		}
 	}
 	if last == nil {
 		last = &fault{transient(4, 2, "given up")}
+	}
+	return last
+}
+
+// tryTarget delivers what is pending to the addresses of a host, until one has
+// decided on everybody. A nil error says that none was tried.
+func (c *Courier) tryTarget(ctx context.Context, d *delivery, t target, key poolKey) error {
+	addrs, last := c.addresses(ctx, d.job.Route, t)
+	if last != nil {
+		d.failed(t.host(), "", last)
+		return last
+	}
+	for len(addrs) > 0 && d.dialled < maxAddresses && ctx.Err() == nil {
+		before := len(addrs)
+		var l *line
+		l, addrs, last = c.dial(ctx, d, t, addrs[:min(before, maxAddresses-d.dialled)])
+		d.dialled += before - len(addrs)
+		if l == nil {
+			break
+		}
+		last = c.tryHost(ctx, d, l, key)
+		if d.over(last) {
+			break
+		}
+		c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "remote", l.t.remote(), "error", last)
 	}
 	return last
 }
@@ -158,29 +175,48 @@ func (d *delivery) over(err error) bool {
 	return len(d.pending) == 0 || errors.As(err, new(bodyError))
 }
 
-// addresses are those of one target.
-func (c *Courier) addresses(ctx context.Context, t target) ([]netip.Addr, error) {
-	if t.addr.IsValid() {
-		return []netip.Addr{t.addr}, nil
+// addresses are those of one target that the route can use, in the order to
+// try them.
+func (c *Courier) addresses(ctx context.Context, route *relay.Route, t target) ([]netip.Addr, error) {
+	if t.path != "" {
+		return []netip.Addr{{}}, nil
 	}
-	host, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
-	switch {
-	case err != nil && !errors.Is(err, ErrNoDomain):
-		return nil, &fault{transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
-	case len(host.Addrs) == 0:
-		// Somebody's slip more often than the end of a domain, so it waits.
-		return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address")}
+	addrs := []netip.Addr{t.addr}
+	if !t.addr.IsValid() {
+		host, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
+		switch {
+		case err != nil && !errors.Is(err, ErrNoDomain):
+			return nil, &fault{transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
+		case len(host.Addrs) == 0:
+			// Somebody's slip more often than the end of a domain, so it waits.
+			return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address")}
+		}
+		addrs = host.Addrs
 	}
-	return host.Addrs, nil
+	usable := make([]netip.Addr, 0, len(addrs))
+	for _, a := range addrs {
+		if _, ok := sourceFor(route, a); ok {
+			usable = append(usable, a)
+		}
+	}
+	if len(usable) == 0 {
+		return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address of a family that the route has a source address of")}
+	}
+	return interleave(usable), nil
 }
 
-// tryHost connects to one address and delivers what is pending.
-func (c *Courier) tryHost(ctx context.Context, d *delivery, t target, key poolKey) error {
-	s, err := c.connect(ctx, d.job.Route, t, false)
+// tryHost delivers what is pending by a fresh connection.
+func (c *Courier) tryHost(ctx context.Context, d *delivery, l *line, key poolKey) error {
+	s, err := c.begin(ctx, d.job.Route, l, false)
 	if errors.Is(err, errClearText) && !d.job.Envelope.RequireTLS {
-		s, err = c.connect(ctx, d.job.Route, t, true)
+		d.leave(nil, err)
+		if l, _, err = c.dial(ctx, d, l.t, []netip.Addr{l.t.addr}); err != nil {
+			return err
+		}
+		s, err = c.begin(ctx, d.job.Route, l, true)
 	}
 	if err != nil {
+		d.leave(nil, err)
 		return err
 	}
 	return c.use(ctx, d, s, key)
@@ -197,6 +233,7 @@ func (c *Courier) use(ctx context.Context, d *delivery, s *session, key poolKey)
 	if err == nil {
 		err = d.run(s)
 	}
+	d.leave(s, err)
 	if !stop() || err != nil || s.gone {
 		s.close()
 		return err

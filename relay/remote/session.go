@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -30,7 +29,7 @@ type session struct {
 	wire   *wire
 	route  *relay.Route
 	remote string // "name [address]"
-	addr   netip.Addr
+	target target
 	ext    map[string]string // EHLO keywords in upper case, with their parameters
 	tls    string            // version, "" in the clear
 	// verified tells that the certificate was checked.
@@ -70,26 +69,15 @@ func reason(err error) string {
 	return clean(err.Error(), maxText)
 }
 
-// connect opens a session. An error is a *fault, or wraps errClearText if the
-// route would do without TLS and clear is not yet set. ctx is watched by the
-// caller of the session too: closing the connection is what ends it.
-func (c *Courier) connect(ctx context.Context, route *relay.Route, t target, clear bool) (*session, error) {
-	s := &session{route: route, addr: t.addr, remote: fmt.Sprintf("%s [%s]", t.name, t.addr)}
-	if literal, ok := literalAddr(t.name); ok && literal == t.addr || t.name == t.addr.String() {
-		s.remote = fmt.Sprintf("[%s]", t.addr)
-	}
-	dialCtx, cancel := context.WithTimeout(ctx, c.opt.Timeouts.Dial)
-	defer cancel()
-	conn, err := c.opt.Dial(dialCtx, "tcp", netip.AddrPortFrom(t.addr, uint16(t.port)).String())
-	if err != nil {
-		if dialCtx.Err() != nil {
-			err = os.ErrDeadlineExceeded
-		}
-		return nil, s.fault(transient(4, 1, "connecting: "+reason(err)))
-	}
-	s.wire = newWire(conn, c.opt.Timeouts)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err = c.open(s, t, clear)
+// begin makes a session of a connection. An error is a *fault, or wraps
+// errClearText if the route would do without TLS and clear is not yet set. ctx
+// is watched by the caller of the session too: closing the connection is what
+// ends it.
+func (c *Courier) begin(ctx context.Context, route *relay.Route, l *line, clear bool) (*session, error) {
+	s := &session{route: route, target: l.t, remote: l.t.remote()}
+	s.wire = newWire(l.conn, c.opt.Timeouts)
+	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
+	err := c.open(s, l.t, clear)
 	if !stop() && err == nil {
 		err = s.fault(transient(4, 2, "given up"))
 	}
@@ -234,7 +222,7 @@ func (c *Courier) authenticate(s *session) error {
 	if r.Username == "" {
 		return nil
 	}
-	if s.tls == "" && !s.addr.Unmap().IsLoopback() && !r.InsecureAuth {
+	if s.tls == "" && !s.target.local() && !r.InsecureAuth {
 		return s.fault(transient(7, 11, "the password is not sent without TLS"))
 	}
 	password, err := r.Password()

@@ -28,7 +28,39 @@ type target struct {
 	port   int
 	// secure tells that the name is beyond doubt: from a validated answer.
 	secure bool
+	// path is that of a Unix socket, which has neither address nor port.
+	path string
 }
+
+// host is what a contact calls the host.
+func (t target) host() string {
+	if t.path != "" {
+		return "localhost"
+	}
+	return t.name
+}
+
+// address is what is dialled: "address:port", or the path of a socket.
+func (t target) address() string {
+	if t.path != "" {
+		return t.path
+	}
+	return netip.AddrPortFrom(t.addr, uint16(t.port)).String()
+}
+
+// remote is how statuses and logs name the host: "name [address]".
+func (t target) remote() string {
+	if t.path != "" {
+		return "unix:" + t.path
+	}
+	if literal, ok := literalAddr(t.name); ok && literal == t.addr || t.name == t.addr.String() {
+		return "[" + t.addr.String() + "]"
+	}
+	return t.name + " [" + t.addr.String() + "]"
+}
+
+// local tells whether the connection does not leave this machine.
+func (t target) local() bool { return t.path != "" || t.addr.Unmap().IsLoopback() }
 
 // targets returns the hosts of a job in the order to try them. If there are
 // none the status says why: permanent if that is certain.
@@ -107,9 +139,15 @@ func (c *Courier) preferred(records []MX) []MX {
 func fixedTargets(r *relay.Route) []target {
 	list := make([]target, len(r.Hosts))
 	for i, h := range r.Hosts {
+		if h.Path != "" {
+			list[i] = target{name: "localhost", path: h.Path}
+			continue
+		}
 		port := h.Port
 		switch {
 		case port != 0:
+		case r.LMTP:
+			port = 24
 		case r.TLS == relay.TLSImplicit:
 			port = 465
 		case r.Username != "":

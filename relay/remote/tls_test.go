@@ -109,7 +109,7 @@ func TestNoPasswordInTheClear(t *testing.T) {
 		t.Error("the password was asked for")
 		return "", nil
 	}}
-	s := &session{route: route, addr: netip.MustParseAddr("192.0.2.1"), ext: map[string]string{"AUTH": "PLAIN"}}
+	s := &session{route: route, target: target{addr: netip.MustParseAddr("192.0.2.1")}, ext: map[string]string{"AUTH": "PLAIN"}}
 	if err := c.authenticate(s); err == nil {
 		t.Error("no error")
 	}

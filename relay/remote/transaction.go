@@ -33,6 +33,9 @@ type delivery struct {
 	seven  *sevenbit.Message
 	remote string
 	tls    string
+	// contacts are the hosts so far, dialled the addresses that were.
+	contacts []relay.Contact
+	dialled  int
 }
 
 // needs is what a message asks of a next hop.
@@ -315,8 +318,9 @@ func (t *transaction) afterData(rep reply) (bool, error) {
 func (t *transaction) refusal(rep reply) mail.Status {
 	s := rep.status(t.s.remote)
 	if !rep.is(4) && !rep.is(5) {
-		return soft("unexpected reply ", s)
+		s = soft("unexpected reply ", s)
 	}
+	t.said(s)
 	return s
 }
 
@@ -354,7 +358,9 @@ func (t *transaction) body() error {
 	if rep.is(2) {
 		t.silent = t.silent || !t.dsn
 		t.untimed = t.untimed || !t.s.offers("DELIVERBY")
-		t.decideAccepted(rep.status(t.s.remote))
+		status := rep.status(t.s.remote)
+		t.said(status)
+		t.decideAccepted(status)
 		return nil
 	}
 	// Even 421 is about this message now, but the session is over with it.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"restante/internal/accept"
 	"restante/internal/mail"
 	"restante/internal/rewrite"
 	"restante/spool"
@@ -76,6 +77,19 @@ type Route struct {
 	// Domains are the recipient domains it serves: "example.com" itself,
 	// "*.example.com" all below it (the longest match wins), "*" all others.
 	Domains []string
+	// Senders, Accounts and Headers are further conditions, which all have to
+	// hold, each by one of its elements, but all of Headers; empty ones ask
+	// nothing. Such a route goes before those with domains only; see rules.go.
+	//
+	// Senders are of the envelope: "a@example.com", "*@example.com", a domain
+	// like those above, or "<>" for the null sender.
+	Senders []string
+	// Accounts are names of accounts and applications that have logged in; "*"
+	// in one stands for any octets.
+	Accounts []string
+	// Headers are "Name: value"; "*" in a value stands for any octets, case
+	// does not count.
+	Headers []string
 	Kind    Kind
 	// Hosts are tried in order; for Smarthost only.
 	Hosts []Host
@@ -135,6 +149,8 @@ type table struct {
 	exact    map[string]*Route
 	suffixes map[string]*Route // without "*."
 	fallback *Route
+	implicit bool   // fallback is ours, nobody gave it
+	rules    []rule // of the routes with conditions, in order
 }
 
 // DefaultRoute is the name of the route that is there when no other serves
@@ -165,6 +181,7 @@ func (r *Routes) Replace(routes []Route) error {
 		}
 	}
 	if t.fallback == nil {
+		t.implicit = true
 		if err := t.add(&Route{Name: DefaultRoute, Domains: []string{"*"}}); err != nil {
 			return fmt.Errorf("route %q, which serves all other domains: %w", DefaultRoute, err)
 		}
@@ -181,6 +198,14 @@ func (t *table) add(r *Route) error {
 		return errors.New("the name is taken twice")
 	}
 	t.names[r.Name] = r
+	if r.conditional() {
+		made, err := newRule(r)
+		if err != nil {
+			return err
+		}
+		t.rules = append(t.rules, made)
+		return nil
+	}
 	for _, pattern := range r.Domains {
 		if err := t.serve(pattern, r); err != nil {
 			return fmt.Errorf("domain %q: %w", pattern, err)
@@ -250,8 +275,22 @@ func (r *Route) Verifies() bool {
 	return r.Verify && (r.TLS == TLSRequired || r.TLS == TLSImplicit)
 }
 
-// For returns the route of a recipient. It is never nil.
-func (r *Routes) For(to mail.Address) *Route { return r.table.Load().find(to.Domain) }
+// Choose returns the route of a recipient, which is never nil, and why it is
+// that, in words.
+func (r *Routes) Choose(w accept.Way) (*Route, string) {
+	t := r.table.Load()
+	if rule := t.rule(w); rule != nil {
+		return rule.route, rule.String()
+	}
+	route, pattern := t.byDomain(w.To.Domain)
+	switch pattern {
+	case "":
+		return route, "default, since no route serves the domain"
+	case "*":
+		return route, `domains ["*"], since no other serves the domain`
+	}
+	return route, fmt.Sprintf("domains [%q]", pattern)
+}
 
 // Lookup returns the route of a name.
 func (r *Routes) Lookup(name string) (*Route, bool) {
@@ -261,8 +300,8 @@ func (r *Routes) Lookup(name string) (*Route, bool) {
 
 // Destination returns what the queue files a recipient under: the route, and
 // the domain unless the route has fixed next hops.
-func (r *Routes) Destination(to mail.Address) spool.Destination {
-	return r.For(to).destination(to.Domain)
+func (r *Routes) Destination(w accept.Way) spool.Destination {
+	return r.table.Load().find(w).destination(w.To.Domain)
 }
 
 func (r *Route) destination(domain string) spool.Destination {
@@ -272,18 +311,42 @@ func (r *Route) destination(domain string) spool.Destination {
 	return spool.Destination{Route: r.Name, Domain: domain}
 }
 
-func (t *table) find(domain string) *Route {
+// find returns the route of a recipient.
+func (t *table) find(w accept.Way) *Route {
+	if rule := t.rule(w); rule != nil {
+		return rule.route
+	}
+	route, _ := t.byDomain(w.To.Domain)
+	return route
+}
+
+// rule returns the first rule that holds, or nil.
+func (t *table) rule(w accept.Way) *rule {
+	for i := range t.rules {
+		if t.rules[i].holds(w) {
+			return &t.rules[i]
+		}
+	}
+	return nil
+}
+
+// byDomain finds among the routes without conditions, and by which pattern; ""
+// if no route was given that serves the domain.
+func (t *table) byDomain(domain string) (r *Route, pattern string) {
 	if r := t.exact[domain]; r != nil {
-		return r
+		return r, domain
 	}
 	if !strings.HasPrefix(domain, "[") {
 		for _, rest, ok := strings.Cut(domain, "."); ok; _, rest, ok = strings.Cut(rest, ".") {
 			if r := t.suffixes[rest]; r != nil {
-				return r
+				return r, "*." + rest
 			}
 		}
 	}
-	return t.fallback
+	if t.implicit {
+		return t.fallback, ""
+	}
+	return t.fallback, "*"
 }
 
 // pinned returns the route that a task is pinned to; nil if it is not, or there
@@ -295,19 +358,11 @@ func (t *table) pinned(task *spool.TaskInfo) *Route {
 	return t.names[task.Destination.Route]
 }
 
-// serving returns the route of a task that is filed as it would be today.
-func (t *table) serving(task *spool.TaskInfo) *Route {
-	if r := t.pinned(task); r != nil {
-		return r
-	}
-	return t.find(task.Recipients[0].To.Domain)
-}
-
 // today returns what a recipient of a task would be filed under today, and
 // whether that is what somebody pinned the task to.
-func (t *table) today(task *spool.TaskInfo, domain string) (d spool.Destination, pinned bool) {
+func (t *table) today(task *spool.TaskInfo, w accept.Way) (d spool.Destination, pinned bool) {
 	if r := t.pinned(task); r != nil {
-		return r.destination(cmp.Or(task.Destination.Domain, domain)), true
+		return r.destination(cmp.Or(task.Destination.Domain, w.To.Domain)), true
 	}
-	return t.find(domain).destination(domain), false
+	return t.find(w).destination(w.To.Domain), false
 }

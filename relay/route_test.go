@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"restante/internal/accept"
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -31,7 +32,7 @@ func TestRoutes(t *testing.T) {
 		"a@sub.secure.test":       {Route: "direct", Domain: "sub.secure.test"},
 		"a@[127.0.0.1]":           {Route: "direct", Domain: "[127.0.0.1]"},
 	} {
-		got := r.Destination(mail.MustParseAddress(address))
+		got := r.Destination(accept.Way{To: mail.MustParseAddress(address)})
 		if got != want {
 			t.Errorf("%s: %v, want %v", address, got, want)
 		}
@@ -49,7 +50,7 @@ func TestDefaultRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Destination(mail.MustParseAddress("a@b.test")); got != (spool.Destination{Route: DefaultRoute, Domain: "b.test"}) {
+	if got := r.Destination(accept.Way{To: mail.MustParseAddress("a@b.test")}); got != (spool.Destination{Route: DefaultRoute, Domain: "b.test"}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -75,6 +76,12 @@ func TestReplaceRefuses(t *testing.T) {
 		{"bad host", []Route{{Name: "a", Kind: Smarthost, Hosts: []Host{{}}}}},
 		{"bad host", []Route{{Name: "a", Kind: Smarthost, Hosts: []Host{{Name: "x", Port: 70000}}}}},
 		{"without a password", []Route{{Name: "a", Kind: Smarthost, Hosts: smart, Username: "u"}}},
+		{"sender", []Route{{Name: "a", Senders: []string{"a b@x.test"}}}},
+		{"sender", []Route{{Name: "a", Senders: []string{"@x.test"}}}},
+		{"account", []Route{{Name: "a", Accounts: []string{""}}}},
+		{"header", []Route{{Name: "a", Headers: []string{"X Y: z"}}}},
+		{"header", []Route{{Name: "a", Headers: []string{": z"}}}},
+		{"label", []Route{{Name: "a", Accounts: []string{"x"}, Domains: []string{"x..test"}}}},
 		{"out of range", []Route{{Name: "a", MaxConnections: -1}}},
 		{"all other domains", []Route{{Name: DefaultRoute, Kind: Smarthost, Hosts: smart, Username: "u", Password: secret}}},
 	}

@@ -275,7 +275,7 @@ func (r *Runner) handle(work context.Context, l spool.Lease) {
 	v := verdict{}
 	if !dials(l) {
 		v = r.judge(l, nil, Outcome{})
-	} else if moved, ok := reroute(routes, l); ok {
+	} else if moved, ok := r.reroute(routes, l); ok {
 		v = moved
 		r.opt.Logger.Info("rerouted", append(attrs(l), "tasks", len(moved.Moved))...)
 	} else {

@@ -40,9 +40,14 @@ func (r *Runner) deliver(ctx context.Context, routes *table, l spool.Lease, trie
 		return ownFault(len(tried), "the stored message cannot be read")
 	}
 	defer body.Close()
+	route := routes.names[l.Task.Destination.Route]
+	if route == nil {
+		// The recipients would have been rerouted, had the header been readable.
+		return ownFault(len(tried), "there is no route "+l.Task.Destination.Route)
+	}
 	job := Job{
 		Task:     l.Task.ID,
-		Route:    routes.serving(&l.Task),
+		Route:    route,
 		Domain:   l.Task.Destination.Domain,
 		Envelope: l.Task.Envelope,
 		Body:     body,
@@ -209,30 +214,4 @@ func warning(l spool.Lease) verdict {
 		}
 	}
 	return v
-}
-
-// reroute moves the recipients who would be filed elsewhere today. Those of a
-// pinned task would only if its route is gone, or has another kind of next hop
-// by now; then they are routed anew.
-func reroute(routes *table, l spool.Lease) (verdict, bool) {
-	v := verdict{Settlement: spool.Settlement{
-		Results: make([]spool.Result, len(l.Task.Recipients)),
-		KeepDue: true,
-	}}
-	index := make(map[spool.Destination]int)
-	for i, rcpt := range l.Task.Recipients {
-		d, pinned := routes.today(&l.Task, rcpt.To.Domain)
-		if d == l.Task.Destination {
-			continue
-		}
-		n, ok := index[d]
-		if !ok {
-			n = len(v.Moved)
-			index[d] = n
-			v.Moved = append(v.Moved, spool.Task{Destination: d, Pinned: pinned})
-		}
-		v.Moved[n].Recipients = append(v.Moved[n].Recipients, rcpt.Recipient)
-		v.Results[i] = spool.Result{Status: mail.Status{Text: "rerouted to " + d.String()}, Ended: true}
-	}
-	return v, len(v.Moved) > 0
 }

@@ -16,7 +16,7 @@ func TestExplain(t *testing.T) {
 		Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Senders: fakeDirectory{},
 		Accept: accept.New(accept.Options{
 			Directory: fakeDirectory{},
-			Route:     func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+			Route:     func(w accept.Way) spool.Destination { return spool.Destination{Route: "mx", Domain: w.To.Domain} },
 		}),
 	}
 	const local, remote, nobody = "alice@local.example", "carol@remote.example", "nobody@local.example"

@@ -117,7 +117,7 @@ func testOptions(intake spool.Intake) Options {
 			Hostname:  "mx.local.example",
 			Intake:    intake,
 			Directory: fakeDirectory{},
-			Route:     func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+			Route:     func(w accept.Way) spool.Destination { return spool.Destination{Route: "mx", Domain: w.To.Domain} },
 			Now:       func() time.Time { return testTime },
 		}),
 		Auth:    fakeDirectory{},

@@ -39,7 +39,7 @@ func TestLMTPRecipientHasLeft(t *testing.T) {
 	})
 	h.srv.policy.accept = accept.New(accept.Options{
 		Intake: h.spool, Directory: moving{gone: gone},
-		Route: func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+		Route: func(w accept.Way) spool.Destination { return spool.Destination{Route: "mx", Domain: w.To.Domain} },
 	})
 	h.srv.opt.Accept = h.srv.policy.accept
 	c := h.dial()

@@ -14,7 +14,7 @@ import (
 func TestPolicy(t *testing.T) {
 	acceptor := accept.New(accept.Options{
 		Directory: fakeDirectory{},
-		Route:     func(mail.Address) spool.Destination { return spool.Destination{} },
+		Route:     func(accept.Way) spool.Destination { return spool.Destination{} },
 	})
 	near, far := netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("192.0.2.1")
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}

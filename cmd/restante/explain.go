@@ -30,7 +30,7 @@ and what a filter would say of a message's text are not told.`
 
 func explainCommand() *command {
 	cmd := &command{
-		name: "explain", args: "--from ADDRESS --to ADDRESS [--to ADDRESS...] [--author ADDRESS] [--client IP] [--user USER] [--tls] [--listener ROLE] [--offline] [--json]",
+		name: "explain", args: "--from ADDRESS --to ADDRESS [--to ADDRESS...] [--author ADDRESS] [--header FIELD...] [--client IP] [--user USER] [--tls] [--listener ROLE] [--offline] [--json]",
 		short: "tell what would become of a message, and by which rules", long: explainHelp,
 	}
 	cmd.setup = func(c *call, fs *flag.FlagSet) action {
@@ -44,6 +44,10 @@ func explainCommand() *command {
 		fs.StringVar(&q.Author, "author", "", "`ADDRESS` in the From field, if it is not the sender's")
 		fs.StringVar(&q.Client, "client", "", "`IP` address of the client")
 		fs.StringVar(&q.User, "user", "", "`NAME` that the client has logged in with")
+		fs.Func("header", "`FIELD` of the header, \"Name: value\"; can be given several times", func(s string) error {
+			q.Headers = append(q.Headers, s)
+			return nil
+		})
 		fs.BoolVar(&q.TLS, "tls", false, "the connection is encrypted")
 		fs.StringVar(&q.Listener, "listener", "", "`ROLE` of the listener: smtp, submission, submissions or lmtp")
 		offline := fs.Bool("offline", false, "do not ask the daemon")

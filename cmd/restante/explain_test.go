@@ -74,3 +74,44 @@ func TestExplainSigning(t *testing.T) {
 		t.Errorf("a signer that fails: %s", got)
 	}
 }
+
+// The route is explained with the rule that chose it; fields of the header can
+// be given.
+func TestExplainRoute(t *testing.T) {
+	cfg := config.Default()
+	cfg.Domains = []config.Domain{{Name: "here.example"}}
+	hop := config.Strings{"smtp.isp.example"}
+	cfg.Routes = []config.Route{
+		{Name: "bulk", Headers: config.Strings{"X-Route: bulk*"}, Senders: config.Strings{"here.example"}, NextHop: hop},
+		{Name: "isp", Domains: config.Strings{"*"}, NextHop: hop},
+	}
+	accounts, err := directory.Open(directory.Options{Path: t.TempDir() + "/accounts.json", Domains: []string{"here.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := relay.NewRoutes(relayRoutes(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &explainer{cfg: cfg, accounts: accounts, routes: routes, acceptor: accept.New(accept.Options{Directory: accounts, Route: routes.Destination})}
+	for field, want := range map[string]string{
+		"X-Route: Bulk mail": `chosen by senders ["here.example"] and headers ["X-Route: bulk*"]`,
+		"X-Route: other":     `chosen by domains ["*"], since no other serves the domain`,
+	} {
+		e, err := x.explain(context.Background(), control.Question{
+			From: "a@here.example", To: []string{"x@far.example"}, Client: "127.0.0.1", Headers: []string{"Subject: x", field},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts []string
+		for _, f := range e.Facts {
+			if f.Kind == factRoute {
+				texts = append(texts, f.Text)
+			}
+		}
+		if len(texts) != 2 || texts[1] != want {
+			t.Errorf("%s: %q, want %q", field, texts, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"restante/internal/accept"
@@ -88,6 +89,7 @@ func (x *explainer) explain(ctx context.Context, q control.Question) (control.Ex
 	}
 	x.filters(f, standing)
 	x.header(f, sub.Complete)
+	sub.Header = sync.OnceValue(func() *header.Block { return asked(q, v.Author) })
 	plan, err := x.acceptor.Plan(sub, func(rcpt mail.Address, s accept.Step) { step(f, rcpt, s) })
 	if err != nil {
 		return f.Explanation, err
@@ -105,6 +107,16 @@ func (x *explainer) explain(ctx context.Context, q control.Question) (control.Ex
 		x.task(ctx, f, sub, plan.From, t)
 	}
 	return f.Explanation, nil
+}
+
+// asked is the header of the message in question.
+func asked(q control.Question, author mail.Address) *header.Block {
+	fields := header.Compose("From", author.String())
+	for _, s := range q.Headers {
+		name, value, _ := strings.Cut(s, ":")
+		fields += header.Compose(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return header.Parse([]byte(fields + "\r\n"))
 }
 
 // visit reads a question. What is wrong with the user is a fact.
@@ -302,6 +314,10 @@ func (x *explainer) task(ctx context.Context, f *facts, s accept.Submission, fro
 		return
 	}
 	f.add(factRoute, about, "%s for %s, from <%s>", way(route, t.Destination), strings.Join(to, ", "), from)
+	_, rule := x.routes.Choose(accept.Way{
+		To: t.Recipients[0].To, From: from, Account: s.Envelope.Client.Account, Header: s.Header,
+	})
+	f.add(factRoute, about, "chosen by %s", rule)
 	if sender := route.Rewrite.Envelope(from); sender != from {
 		f.add(factRewriting, about, "<%s> becomes <%s> as the sender, by rewrite_sender of the route", from, sender)
 	}

@@ -215,7 +215,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		route := relay.Route{
 			Name: r.Name, Domains: r.Domains, TLS: modes[r.TLS], Verify: r.Verify,
 			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
-			Rewrite: outgoing(r),
+			Rewrite: outgoing(r), Senders: r.Senders, Accounts: r.Accounts, Headers: r.Headers,
 		}
 		if r.Username != "" {
 			route.Password = r.Secret

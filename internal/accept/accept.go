@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"time"
 
+	"restante/internal/header"
 	"restante/internal/mail"
 	"restante/internal/rewrite"
 	"restante/internal/screen"
@@ -81,8 +82,8 @@ type Mailboxes interface {
 type Options struct {
 	Intake    spool.Intake
 	Directory Directory
-	// Route gives the queue's destination of a remote address.
-	Route func(to mail.Address) spool.Destination
+	// Route gives the queue's destination of a recipient elsewhere.
+	Route func(Way) spool.Destination
 	// Warn and Expire are given to every task, from the commit on; 0 is never.
 	Warn, Expire time.Duration
 	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
@@ -130,6 +131,9 @@ type Submission struct {
 	// Complete tells that the message is our own: from one of our users,
 	// devices or programs, and not from another mail server.
 	Complete bool
+	// Header is what Plan holds the routes against, if the header is known
+	// then. A Message that is written looks at its own.
+	Header func() *header.Block
 	// Trace returns the trace fields of a message, whole fields with CRLF line
 	// ends; nil is none. It is asked last: a message whose body was replaced
 	// has another queue ID than it began with.

@@ -40,8 +40,8 @@ func newAcceptor(store spool.Store) *accept.Acceptor {
 	return accept.New(accept.Options{
 		Intake:    store,
 		Directory: directory{},
-		Route: func(to mail.Address) spool.Destination {
-			return spool.Destination{Route: "mx", Domain: to.Domain}
+		Route: func(w accept.Way) spool.Destination {
+			return spool.Destination{Route: "mx", Domain: w.To.Domain}
 		},
 		Warn: time.Hour, Expire: 24 * time.Hour,
 	})

@@ -32,7 +32,7 @@ func newHouse(t *testing.T, change func(*accept.Options)) *house {
 	store := spooltest.NewMemory(spooltest.MemoryOptions{Now: func() time.Time { return noon }})
 	opt := accept.Options{
 		Intake: store, Directory: directory{}, Mailboxes: store, Hostname: "mx.here.example",
-		Route: func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+		Route: func(w accept.Way) spool.Destination { return spool.Destination{Route: "mx", Domain: w.To.Domain} },
 		Now:   func() time.Time { return noon },
 	}
 	if change != nil {

@@ -259,6 +259,7 @@ func (m *Message) seal(ctx context.Context, e *header.Editor) error {
 	if len(head) > spool.MaxHead {
 		return &RefusedError{mail.Status{Code: 552, Enhanced: [3]int{5, 3, 4}, Text: "Header too large"}}
 	}
+	m.route(head)
 	if m.found != nil {
 		whole, ok := m.found.Rehead(head)
 		if !ok {

@@ -271,7 +271,7 @@ func (p *planner) remote(r mail.Recipient, from mail.Address) {
 		return
 	}
 	p.remotes[r.To] = true
-	key := taskKey{Destination: p.a.opt.Route(r.To)}
+	key := taskKey{Destination: p.a.opt.Route(way(&p.s.Envelope, from, r.To, p.s.Header))}
 	if from != p.s.Envelope.From {
 		key.own, key.from = true, from
 	}

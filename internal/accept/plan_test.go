@@ -2,6 +2,7 @@ package accept_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	accounts "restante/internal/directory"
 	"restante/internal/mail"
 	"restante/internal/rewrite"
+	"restante/internal/screen"
 	"restante/internal/srs"
 	"restante/spool"
 )
@@ -207,3 +209,41 @@ func TestMasqueradeIsPlanned(t *testing.T) {
 }
 
 var _ accept.Mailboxes = spool.Mailboxes(nil)
+
+// The header decides about the way: as it is stored, with what a screen added.
+// Who forwards is the sender then.
+func TestWayByHeader(t *testing.T) {
+	screens := &fakeScreen{verdict: screen.Verdict{
+		Edits: []screen.Edit{{Op: screen.Append, Name: "X-Route", Value: "late"}}, Quarantine: "looks odd",
+	}}
+	var asked []string
+	h := newHouse(t, func(o *accept.Options) {
+		o.Screens = []screen.Screen{screens}
+		o.Route = func(w accept.Way) spool.Destination {
+			d := spool.Destination{Route: "mx", Domain: w.To.Domain}
+			if w.Header == nil {
+				return d
+			}
+			d.Route, _ = w.Header().Get("X-Route")
+			asked = append(asked, fmt.Sprintf("<%s> %s by %s", w.From, w.To, w.Account))
+			if w.To.Local == "late" {
+				d.Domain = "there.example"
+			}
+			return d
+		}
+	})
+	s := submission("eve@out.example", "late@far.example", "x@there.example", "x@near.example")
+	s.Envelope.Client.Account, s.Screened = "invoices", true
+	receipt, err := h.take(s, "Subject: x\r\n\r\nbody\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "held late/there.example from <eve@out.example> to late@far.example,x@there.example; " +
+		"held late/near.example from <eve@out.example> to x@near.example"
+	if got := h.tasksOf(receipt.ID); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if len(asked) == 0 || asked[0] != "<eve@out.example> late@far.example by invoices" {
+		t.Errorf("asked: %q", asked)
+	}
+}

@@ -37,7 +37,7 @@ func TestTermsOfATask(t *testing.T) {
 			store := spooltest.NewMemory(spooltest.MemoryOptions{Now: func() time.Time { return now }})
 			a := accept.New(accept.Options{
 				Intake: store, Directory: directory{}, Now: func() time.Time { return now },
-				Route: func(to mail.Address) spool.Destination { return spool.Destination{Route: "mx", Domain: to.Domain} },
+				Route: func(w accept.Way) spool.Destination { return spool.Destination{Route: "mx", Domain: w.To.Domain} },
 				Warn:  time.Hour, Expire: 24 * time.Hour,
 			})
 			m, err := a.Begin(c.env, rcpts("x@there.example"))

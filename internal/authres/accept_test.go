@@ -53,7 +53,7 @@ func TestThroughAccept(t *testing.T) {
 	store := spooltest.NewMemory(spooltest.MemoryOptions{})
 	a := accept.New(accept.Options{
 		Intake: store, Directory: everybody{}, Mailboxes: store, Hostname: "mx.here.example", Logger: slog.New(slog.DiscardHandler),
-		Route:   func(to mail.Address) spool.Destination { return spool.Destination{Domain: to.Domain} },
+		Route:   func(w accept.Way) spool.Destination { return spool.Destination{Domain: w.To.Domain} },
 		Screens: []screen.Screen{authres.New(authres.Options{ID: "mx.here.example", Resolver: r, DMARC: authres.Reject})},
 		Signers: []accept.Signer{dkim.NewSigner(dkim.SignerOptions{Keys: []dkim.Key{{Domain: "good.example", Selector: "k", Private: private}}})},
 	})

@@ -29,9 +29,10 @@ func (ch *checker) routes() {
 			ch.problem(at.key("name"), "route %q is there twice; rename one", r.Name)
 		}
 		names[r.Name] = true
-		if len(r.Domains) == 0 {
+		if len(r.Domains) == 0 && !r.conditional() {
 			ch.problem(at, `route %q has no domains; add domains = ["*"] for all mail to elsewhere`, r.Name)
 		}
+		ch.conditions(at, r)
 		for j, s := range r.Domains {
 			at := at.key("domains").index(j)
 			pattern, why := normalPattern(s)
@@ -40,6 +41,8 @@ func (ch *checker) routes() {
 				ch.problem(at, `domain %q of route %q %s; write "example.org", "*.example.org" or "*"`, s, r.Name, why)
 			case local[pattern]:
 				ch.problem(at, "domain %q of route %q is delivered here, so the route would never be taken; remove it there or in [[domain]]", s, r.Name)
+			case r.conditional():
+				// Several of them may serve a domain, each under its conditions.
 			case taken:
 				ch.problem(at, "domain %q is in the routes %q and %q; remove one", s, other, r.Name)
 			default:
@@ -52,6 +55,47 @@ func (ch *checker) routes() {
 			ch.problem(at.key("helo"), "helo %q of route %q must be a domain name or an address in brackets", r.Helo, r.Name)
 		}
 	}
+}
+
+// conditions checks what a route asks beside the domain.
+func (ch *checker) conditions(at keyPath, r Route) {
+	for i, s := range r.Senders {
+		local, domain, isAddress := cutLast(s, "@")
+		why := ""
+		switch {
+		case s == "<>":
+			continue
+		case isAddress && (local == "" || strings.ContainsAny(s, " <>")):
+			why = "is no address"
+		case isAddress:
+			_, why = normalPattern(domain)
+		default:
+			_, why = normalPattern(s)
+		}
+		if why != "" {
+			ch.problem(at.key("senders").index(i), `sender %q of route %q %s; write "a@example.org", "*@example.org", "example.org", "*.example.org", or "<>" for mail without a sender`, s, r.Name, why)
+		}
+	}
+	for i, s := range r.Accounts {
+		if strings.TrimSpace(s) != s || s == "" {
+			ch.problem(at.key("accounts").index(i), "account %q of route %q must be the name of an account or an application", s, r.Name)
+		}
+	}
+	name := regexp.MustCompile(`^[!-9;-~]+[ \t]*(:|$)`)
+	for i, s := range r.Headers {
+		if !name.MatchString(s) {
+			ch.problem(at.key("headers").index(i), `header %q of route %q must be like "X-Route: bulk*", or "List-Id" for a field that only has to be there`, s, r.Name)
+		}
+	}
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
 
 // normalPattern normalises a pattern of domains, and says what is wrong with it.

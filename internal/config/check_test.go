@@ -48,6 +48,34 @@ name = "mx"
 domains = "*"
 next_hop = "mx"
 `, nil},
+		{"conditions", domain + `[[route]]
+name = "one"
+next_hop = "a.example"
+senders = ["<>", "x@b.org", "*@*.b.org", "b.org", "*.b.org"]
+headers = ["List-Id", "X-Route : *"]
+[[route]]
+name = "two"
+domains = ["c.org"]
+next_hop = "a.example"
+accounts = ["invoices"]
+[[route]]
+name = "three"
+domains = ["c.org"]
+next_hop = "a.example"
+`, nil},
+		{"bad conditions", domain + `[[route]]
+name = "one"
+next_hop = "a.example"
+senders = ["@b.org", "a b@c.org",
+ "b..org"]
+accounts = [""]
+headers = [
+ ": x",
+ "X Y: z"]
+`, []string{
+			`6: sender "@b.org" of route "one" is no address; write`, `6: sender "a b@c.org"`, `7: sender "b..org"`,
+			`8: account "" of route "one"`, `10: header ": x"`, `11: header "X Y: z" of route "one" must be like`,
+		}},
 		{"general", "hostname = \"a b\"\nstate_directory = \"check_test.go\"\n[dns]\nresolver = \"ns.example\"\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n", []string{
 			`1: hostname "a b" is not a domain name`,
 			"2: state_directory ",

@@ -304,7 +304,18 @@ type Route struct {
 	// the address in its From field; "" leaves them.
 	RewriteSender string `toml:"rewrite_sender"`
 	RewriteFrom   string `toml:"rewrite_from"`
+
+	// Conditions beside Domains; a route that has one goes before those with
+	// domains only, and needs no domains. Senders are of the envelope, Accounts
+	// are accounts and applications that have logged in, Headers are
+	// "Name: value" with asterisks in the value.
+	Senders  Strings `toml:"senders"`
+	Accounts Strings `toml:"accounts"`
+	Headers  Strings `toml:"headers"`
 }
+
+// conditional tells whether the route has conditions beside its domains.
+func (r Route) conditional() bool { return len(r.Senders)+len(r.Accounts)+len(r.Headers) > 0 }
 
 // MX tells whether the route goes to the recipient domain's mail exchangers.
 func (r Route) MX() bool { return len(r.NextHop) == 1 && r.NextHop[0] == NextHopMX }

@@ -56,8 +56,8 @@ func newHouse(t *testing.T) *house {
 	}
 	h.server = New(Options{
 		Queue: h.spool, Bodies: h.spool, Mailboxes: h.spool, Accounts: dirs,
-		Accept: accept.New(accept.Options{Intake: h.spool, Directory: dirs, Expire: time.Hour, Route: func(to mail.Address) spool.Destination {
-			return spool.Destination{Route: "mx", Domain: to.Domain}
+		Accept: accept.New(accept.Options{Intake: h.spool, Directory: dirs, Expire: time.Hour, Route: func(w accept.Way) spool.Destination {
+			return spool.Destination{Route: "mx", Domain: w.To.Domain}
 		}}),
 		Listeners: func() []Listener { return []Listener{{"smtp", "127.0.0.1:2525"}} },
 		Backup:    fakeBackup,

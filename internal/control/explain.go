@@ -19,6 +19,9 @@ type Question struct {
 	User string `json:"user,omitempty"`
 	// TLS tells that the connection is encrypted; who logs in has it anyway.
 	TLS bool `json:"tls,omitempty"`
+	// Headers are fields of the header, "Name: value", for routes that ask for
+	// some.
+	Headers []string `json:"headers,omitempty"`
 	// Listener is the role of the listener: smtp, submission, submissions or
 	// lmtp; "" is smtp, or submission for a User.
 	Listener string `json:"listener,omitempty"`

@@ -62,6 +62,7 @@ type Store interface {
 	Bodies
 	Queue
 	Mailboxes
+	Stories
 
 	// Close ends background work and closes the storage cleanly. Staging
 	// areas and leases still out become stale.

@@ -56,6 +56,10 @@ type Message struct {
 	Structure []byte
 	Deposits  []Deposit
 	Tasks     []Task
+	// Events begin the story of the message; without any it has none.
+	// MessageID is the one in its header, by which the story is found.
+	Events    []Event
+	MessageID string
 }
 
 const (

@@ -126,23 +126,26 @@ type Queue interface {
 	MessageTasks(id mail.ID) ([]TaskInfo, error)
 	// Destinations iterates over the destinations that are in back-off.
 	Destinations() iter.Seq2[DestinationInfo, error]
-	// Hold stops a queued or dead task: ErrLeased while it is leased.
-	Hold(id TaskID) error
+	// Hold stops a queued or dead task: ErrLeased while it is leased. As with
+	// the verbs below, the events go into the message's story if the verb
+	// changes something, in the same transaction.
+	Hold(id TaskID, story ...Event) error
 	// Release queues a held task as of now; the time it was held does not
 	// count against its warning and expiry. A queued task is left alone.
-	Release(id TaskID) error
+	Release(id TaskID, story ...Event) error
 	// Retry makes a queued or dead task due now and ends its destination's
 	// back-off. A dead task that had expired may expire no more.
-	Retry(id TaskID) error
+	Retry(id TaskID, story ...Event) error
 	// Reroute is an administrator's change of where a task goes: it has another
 	// destination from now on and stays with it (Pinned). A queued task is due
 	// now, a dead one is queued and due now, as Retry would have it; a held one
 	// stays held. The new destination's back-off counts. ErrLeased while it is
 	// leased, ErrDestination if there cannot be such a destination.
-	Reroute(id TaskID, to Destination) error
+	Reroute(id TaskID, to Destination, story ...Event) error
 	// Remove ends a task without delivery or report, unless it is leased.
-	// It returns what the task was, for the record.
-	Remove(id TaskID) (TaskInfo, error)
+	// It returns what the task was, for the record. Events of kind
+	// EventRemoved that name nobody are about all its recipients.
+	Remove(id TaskID, story ...Event) (TaskInfo, error)
 }
 
 // Claim is what a runner asks for.
@@ -250,6 +253,8 @@ type Settlement struct {
 	Reports []Report
 	// Destination is what the attempt told about the destination.
 	Destination Reach
+	// Events are what the message's story says of it.
+	Events []Event
 }
 
 // Result is what became of one recipient.

@@ -28,7 +28,7 @@ func notify(log *slog.Logger, state string) {
 
 // prober is the part of the spool that shows whether it still works.
 type prober interface {
-	Release(id spool.TaskID) error
+	Release(id spool.TaskID, story ...spool.Event) error
 }
 
 // startWatchdog tells the service manager twice in each of its periods that all

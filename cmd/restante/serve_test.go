@@ -218,7 +218,7 @@ func TestProbe(t *testing.T) {
 
 type releasing struct{ err error }
 
-func (r releasing) Release(spool.TaskID) error { return r.err }
+func (r releasing) Release(spool.TaskID, ...spool.Event) error { return r.err }
 
 func TestEntrance(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -86,13 +86,17 @@ type verb struct {
 
 func (s *Server) verb(r *http.Request) (verb, bool) {
 	q := s.opt.Queue
+	by := peerOf(r.Context()).Name
+	told := func(kind spool.EventKind, do func(spool.TaskID, ...spool.Event) error) func(spool.TaskID) error {
+		return func(id spool.TaskID) error { return do(id, spool.Event{Kind: kind, By: by}) }
+	}
 	switch Verb(r.PathValue("verb")) {
 	case VerbRetry:
-		return verb{VerbRetry, "retried", q.Retry, []spool.State{spool.Queued, spool.Dead}}, true
+		return verb{VerbRetry, "retried", told(spool.EventRetried, q.Retry), []spool.State{spool.Queued, spool.Dead}}, true
 	case VerbHold:
-		return verb{VerbHold, "held", q.Hold, []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
+		return verb{VerbHold, "held", told(spool.EventHeld, q.Hold), []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
 	case VerbRelease:
-		return verb{VerbRelease, "released", q.Release, []spool.State{spool.Held}}, true
+		return verb{VerbRelease, "released", told(spool.EventReleased, q.Release), []spool.State{spool.Held}}, true
 	case VerbRemove:
 		return verb{VerbRemove, "removed", func(id spool.TaskID) error { return s.remove(r, id) }, nil}, true
 	}
@@ -102,7 +106,7 @@ func (s *Server) verb(r *http.Request) (verb, bool) {
 // remove ends a task; that is one of the ends a recipient can have, and so is
 // written down with all there is to know.
 func (s *Server) remove(r *http.Request, id spool.TaskID) error {
-	t, err := s.opt.Queue.Remove(id)
+	t, err := s.opt.Queue.Remove(id, spool.Event{Kind: spool.EventRemoved, By: peerOf(r.Context()).Name})
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,10 @@ type Queue interface {
 	TaskCounts(ctx context.Context) ([]spool.DestinationTasks, error)
 	MessageTasks(id mail.ID) ([]spool.TaskInfo, error)
 	Destinations() iter.Seq2[spool.DestinationInfo, error]
-	Hold(id spool.TaskID) error
-	Release(id spool.TaskID) error
-	Retry(id spool.TaskID) error
-	Remove(id spool.TaskID) (spool.TaskInfo, error)
+	Hold(id spool.TaskID, story ...spool.Event) error
+	Release(id spool.TaskID, story ...spool.Event) error
+	Retry(id spool.TaskID, story ...spool.Event) error
+	Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error)
 }
 
 // Bodies is what the API needs of spool.Bodies.

@@ -16,8 +16,9 @@ import (
 var errAsItIs = errors.New("as it is")
 
 // change runs one administrator's change of a task, while no runner has it.
-// It returns the task as it was. f says what it becomes; nil ends it.
-func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecord, now time.Time) error) (spool.TaskInfo, error) {
+// It returns the task as it was. f says what it becomes; nil ends it. The
+// message's story tells of it.
+func (e *Engine) change(verb string, id spool.TaskID, story []spool.Event, f func(t *tx, r *taskRecord, now time.Time) error) (spool.TaskInfo, error) {
 	if err := e.enter(); err != nil {
 		return spool.TaskInfo{}, err
 	}
@@ -38,7 +39,11 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 		if info, err = t.taskInfo(id, &old); err != nil {
 			return err
 		}
+		told := spool.AdminStory(info, f == nil, story, e.opt.Now())
 		if f == nil {
+			if err := t.tell(id, told...); err != nil {
+				return err
+			}
 			if err := t.dropTask(id, &old); err != nil {
 				return err
 			}
@@ -53,6 +58,9 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 		}
 		r.timer = r.firstTimer()
 		tasks = append(tasks, r)
+		if err := t.tell(id, told...); err != nil {
+			return err
+		}
 		return t.replaceTask(id, &old, &r)
 	}, nil)
 	if err != nil {
@@ -64,8 +72,8 @@ func (e *Engine) change(verb string, id spool.TaskID, f func(t *tx, r *taskRecor
 }
 
 // Hold implements spool.Queue.
-func (e *Engine) Hold(id spool.TaskID) error {
-	_, err := e.change("hold", id, func(_ *tx, r *taskRecord, now time.Time) error {
+func (e *Engine) Hold(id spool.TaskID, story ...spool.Event) error {
+	_, err := e.change("hold", id, story, func(_ *tx, r *taskRecord, now time.Time) error {
 		if r.state == spool.Held {
 			return errAsItIs
 		}
@@ -76,8 +84,8 @@ func (e *Engine) Hold(id spool.TaskID) error {
 }
 
 // Release implements spool.Queue.
-func (e *Engine) Release(id spool.TaskID) error {
-	_, err := e.change("release", id, func(_ *tx, r *taskRecord, now time.Time) error {
+func (e *Engine) Release(id spool.TaskID, story ...spool.Event) error {
+	_, err := e.change("release", id, story, func(_ *tx, r *taskRecord, now time.Time) error {
 		if r.state != spool.Held {
 			return errAsItIs
 		}
@@ -95,10 +103,10 @@ func (e *Engine) Release(id spool.TaskID) error {
 }
 
 // Retry implements spool.Queue.
-func (e *Engine) Retry(id spool.TaskID) error {
+func (e *Engine) Retry(id spool.TaskID, story ...spool.Event) error {
 	var dest spool.Destination
 	var cleared *destinationRecord
-	_, err := e.change("retry", id, func(t *tx, r *taskRecord, now time.Time) error {
+	_, err := e.change("retry", id, story, func(t *tx, r *taskRecord, now time.Time) error {
 		dest, cleared = r.dest, nil
 		if r.state == spool.Held {
 			return errors.New("the task is held: release it")
@@ -132,11 +140,11 @@ func (e *Engine) Retry(id spool.TaskID) error {
 }
 
 // Reroute implements spool.Queue.
-func (e *Engine) Reroute(id spool.TaskID, to spool.Destination) error {
+func (e *Engine) Reroute(id spool.TaskID, to spool.Destination, story ...spool.Event) error {
 	if err := to.Check(); err != nil {
 		return fmt.Errorf("reroute %s: %w", id, err)
 	}
-	_, err := e.change("reroute", id, func(_ *tx, r *taskRecord, now time.Time) error {
+	_, err := e.change("reroute", id, story, func(_ *tx, r *taskRecord, now time.Time) error {
 		r.dest, r.pinned = to, true
 		if r.state != spool.Held {
 			r.revive(now)
@@ -155,8 +163,8 @@ func (t *taskRecord) revive(now time.Time) {
 }
 
 // Remove implements spool.Queue.
-func (e *Engine) Remove(id spool.TaskID) (spool.TaskInfo, error) {
-	return e.change("remove", id, nil)
+func (e *Engine) Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error) {
+	return e.change("remove", id, story, nil)
 }
 
 // Tasks implements spool.Queue.

@@ -42,6 +42,7 @@ func kindNames() map[byte]string {
 		kName: "mailbox name", kSubscribed: "subscription", kMailbox: "mailbox", kEntry: "entry",
 		kJournal: "journal", kZombie: "deleted mailbox", kLoss: "loss",
 		kBlock: "mailbox index", kKeyword: "keyword",
+		kStory: "story", kTaskEvents: "task's story", kNotes: "notes",
 	}
 }
 
@@ -181,7 +182,7 @@ func (c *checker) walk() error {
 	}
 	for _, step := range []func() error{
 		c.strays, c.messages, c.casualties, c.index, c.destinations,
-		c.mailboxes, c.mailboxNames, c.subscriptions, c.meta,
+		c.mailboxes, c.mailboxNames, c.subscriptions, c.meta, c.stories,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -315,13 +316,13 @@ func openItem(item *badgerdb.Item, f func(key, payload []byte, err error) error)
 func keyLength(kind byte) int {
 	const id = 1 + len(mail.ID{})
 	switch kind {
-	case kMessage, kRefs, kStructure, kPieces, kGarbage:
+	case kMessage, kRefs, kStructure, kPieces, kGarbage, kStory, kNotes:
 		return id
 	case kOnce:
 		return 1 + 32
 	case kChunk:
 		return id + 4
-	case kTask:
+	case kTask, kTaskEvents:
 		return 1 + taskLen
 	case kTimer:
 		return 1 + 8 + taskLen
@@ -346,11 +347,11 @@ func (c *checker) keyText(key []byte) string {
 		return fmt.Sprintf("%q", key)
 	}
 	switch key[0] {
-	case kMessage, kRefs, kStructure, kPieces, kGarbage:
+	case kMessage, kRefs, kStructure, kPieces, kGarbage, kStory, kNotes:
 		return name + " " + idOf(key).String()
 	case kChunk:
 		return fmt.Sprintf("%s %s/%d", name, idOf(key), chunkOf(key))
-	case kTask, kTimer:
+	case kTask, kTimer, kTaskEvents:
 		return name + " " + taskOf(key).String()
 	case kQueue:
 		d, _ := destinationOf(key)

@@ -94,10 +94,14 @@ type Engine struct {
 	settlePatience time.Duration
 	closePatience  time.Duration
 	free           freeSpace
-	queue          queue
-	watch          watchers
-	sweeper        sweeper
-	tally          tally
+	// forgetting guards forgot, where ForgetStories goes on.
+	forgetting sync.Mutex
+	forgot     []byte
+
+	queue   queue
+	watch   watchers
+	sweeper sweeper
+	tally   tally
 }
 
 var _ spool.Store = (*Engine)(nil)

@@ -289,6 +289,9 @@ func (c *commitment) run(t *tx) error {
 		c.receipt.Tasks = append(c.receipt.Tasks, id)
 		c.tasks = append(c.tasks, tr)
 	}
+	if err := c.beginStory(t, &rec); err != nil {
+		return err
+	}
 	refs := refsRecord{refs: uint64(len(c.m.Deposits) + len(c.m.Tasks)), nextTask: uint64(len(c.m.Tasks))}
 	return t.set(idKey(kRefs, s.id), refs.encode())
 }

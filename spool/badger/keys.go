@@ -29,6 +29,10 @@ import (
 //	                                         the segments
 //	o name:32                                a message that is not taken again until
 //	                                         then: its ID; see spool.Message.Once
+//	h ID                                     how its story begins; it outlives the
+//	                                         message, as the next two do
+//	e ID n:2                                 events of a task
+//	n ID                                     events that are no task's
 //	g ID                                     up to format 3: the chunks of ID belong
 //	                                         to no message
 //
@@ -59,6 +63,9 @@ const (
 	kChunk       = 'b'
 	kPieces      = 'p'
 	kOnce        = 'o'
+	kStory       = 'h'
+	kTaskEvents  = 'e'
+	kNotes       = 'n'
 	kGarbage     = 'g'
 	kTask        = 't'
 	kQueue       = 'q'
@@ -100,6 +107,10 @@ func chunkKey(id mail.ID, n uint32) []byte {
 
 func taskKey(id spool.TaskID) []byte {
 	return appendTask([]byte{kTask}, id)
+}
+
+func taskEventsKey(id spool.TaskID) []byte {
+	return appendTask([]byte{kTaskEvents}, id)
 }
 
 func appendTask(b []byte, id spool.TaskID) []byte {

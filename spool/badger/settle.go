@@ -146,7 +146,11 @@ func (c *settling) run(t *tx) error {
 	if len(old.rcpts) != len(c.s.Results) {
 		return errResults
 	}
-	if err := c.move(t, &old); err != nil {
+	moved, err := c.move(t, &old)
+	if err != nil {
+		return err
+	}
+	if err := c.tell(t, &old, moved, now); err != nil {
 		return err
 	}
 	c.was = old
@@ -203,32 +207,48 @@ func (c *settling) apply(r *taskRecord, now time.Time) {
 }
 
 // move makes the new tasks of recipients that were rerouted.
-func (c *settling) move(t *tx, old *taskRecord) error {
+func (c *settling) move(t *tx, old *taskRecord) (made []spool.TaskID, err error) {
 	if len(c.s.Moved) == 0 {
-		return nil
+		return nil, nil
 	}
 	msg := c.l.Task.ID.Message
 	refs, err := load(t, idKey(kRefs, msg), decodeRefs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := c.e.opt.Now()
 	for _, task := range c.s.Moved {
 		if refs.nextTask > 1<<16-1 {
-			return fmt.Errorf("%w: message %s was moved too often", errTask, msg)
+			return nil, fmt.Errorf("%w: message %s was moved too often", errTask, msg)
 		}
 		r := newTask(task, old.priority, now)
 		r.queued, r.warns, r.expires = old.queued, old.warns, old.expires
 		r.warned, r.from = old.warned || c.s.Warned, old.from
 		r.timer = r.firstTimer()
-		if err := t.putTask(spool.TaskID{Message: msg, N: uint16(refs.nextTask)}, &r); err != nil {
-			return err
+		id := spool.TaskID{Message: msg, N: uint16(refs.nextTask)}
+		if err := t.putTask(id, &r); err != nil {
+			return nil, err
 		}
+		made = append(made, id)
 		refs.nextTask++
 		refs.refs++
 		c.tasks = append(c.tasks, r)
 	}
-	return t.set(idKey(kRefs, msg), refs.encode())
+	return made, t.set(idKey(kRefs, msg), refs.encode())
+}
+
+// tell writes what the stories of the task, and of those it was moved to, say.
+func (c *settling) tell(t *tx, old *taskRecord, moved []spool.TaskID, now time.Time) error {
+	events, theirs := c.s.Story(c.l.Task.ID, old.rcpts, moved, now)
+	if err := t.tell(c.l.Task.ID, events...); err != nil {
+		return err
+	}
+	for i, id := range moved {
+		if err := t.tell(id, theirs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reached records what the attempt told of the destination.

@@ -49,11 +49,11 @@ func (c crooked) Lease(claim spool.Claim) ([]spool.Lease, time.Duration, error) 
 	return c.Store.Lease(claim)
 }
 
-func (c crooked) Retry(id spool.TaskID) error {
+func (c crooked) Retry(id spool.TaskID, story ...spool.Event) error {
 	if c.fault == "retry does nothing" {
 		return nil
 	}
-	return c.Store.Retry(id)
+	return c.Store.Retry(id, story...)
 }
 
 func (c crooked) Stat(id mail.ID) (spool.Info, error) {

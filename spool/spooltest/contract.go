@@ -37,7 +37,7 @@ func Run(t *testing.T, open Opener) {
 	tests := slices.Concat(
 		intakeTests(), bodyTests(),
 		leaseTests(), destinationTests(), settleTests(), timerTests(), adminTests(), countTests(),
-		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(),
+		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(), storyTests(),
 	)
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) { c.run(newContract(t, open)) })

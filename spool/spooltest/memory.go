@@ -34,6 +34,7 @@ type memoryState struct {
 	ids          mail.IDs
 	messages     map[mail.ID]*memoryMessage
 	once         map[[32]byte]memoryOnce
+	stories      map[mail.ID]*memoryStory
 	tasks        map[spool.TaskID]*memoryTask
 	destinations map[spool.Destination]*memoryDestination
 	lastToken    uint64
@@ -57,6 +58,7 @@ func NewMemory(opt MemoryOptions) *Memory {
 		now:           opt.Now,
 		messages:      make(map[mail.ID]*memoryMessage),
 		once:          make(map[[32]byte]memoryOnce),
+		stories:       make(map[mail.ID]*memoryStory),
 		tasks:         make(map[spool.TaskID]*memoryTask),
 		destinations:  make(map[spool.Destination]*memoryDestination),
 		mailboxes:     make(map[spool.MailboxID]*memoryMailbox),

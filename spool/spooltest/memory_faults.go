@@ -34,6 +34,10 @@ const (
 	OpReroute Op = "reroute"
 	OpRemove  Op = "remove"
 
+	// OpStories is Story and Search, OpNote is Note and ForgetStories.
+	OpStories Op = "stories"
+	OpNote    Op = "note"
+
 	// OpMailboxes is all that reads mailboxes, entries and subscriptions.
 	OpMailboxes Op = "mailboxes"
 	// OpArrange is create, rename, delete of mailboxes, and subscribing.

@@ -183,6 +183,7 @@ func (m *Memory) store(s *memoryStaged, msg spool.Message) spool.Receipt {
 			expires: after(now, t.Expire),
 		}))
 	}
+	m.beginStory(stored, msg, r.Tasks)
 	return r
 }
 

@@ -35,7 +35,7 @@ func (m *Memory) settle(ctx context.Context, l spool.Lease, s spool.Settlement) 
 		return fmt.Errorf("settle: %w", err)
 	}
 	m.learn(t, s.Destination)
-	m.move(t, s)
+	m.tellSettlement(t, s, m.move(t, s))
 	for _, r := range s.Reports {
 		m.store(r.Staged.(*memoryStaged), r.Message)
 	}
@@ -89,16 +89,17 @@ func (m *Memory) learn(t *memoryTask, r spool.Reach) {
 }
 
 // move makes the tasks of a reroute.
-func (m *Memory) move(t *memoryTask, s spool.Settlement) {
+func (m *Memory) move(t *memoryTask, s spool.Settlement) (made []spool.TaskID) {
 	for _, task := range s.Moved {
 		task.From = &t.info.Envelope.From
-		m.addTask(m.messages[t.info.ID.Message], task, taskTimes{
+		made = append(made, m.addTask(m.messages[t.info.ID.Message], task, taskTimes{
 			queued:  t.info.Queued,
 			warns:   t.info.Warns,
 			expires: t.info.Expires,
 			warned:  t.info.Warned || s.Warned,
-		})
+		}))
 	}
+	return made
 }
 
 // conclude ends the lease and puts the task where the settlement wants it.
@@ -152,7 +153,7 @@ func (m *Memory) task(op Op, id spool.TaskID) (*memoryTask, error) {
 func (t *memoryTask) anew() { t.answered, t.quiet = time.Time{}, time.Time{} }
 
 // Hold implements spool.Queue. Holding a held task changes nothing.
-func (m *Memory) Hold(id spool.TaskID) error {
+func (m *Memory) Hold(id spool.TaskID, story ...spool.Event) error {
 	if err := m.enter(OpHold); err != nil {
 		return err
 	}
@@ -163,11 +164,12 @@ func (m *Memory) Hold(id spool.TaskID) error {
 	}
 	t.info.State, t.held = spool.Held, m.now()
 	t.anew()
+	m.tell(id, spool.AdminStory(t.info, false, story, m.now())...)
 	return nil
 }
 
 // Release implements spool.Queue. A dead task is left alone, as a queued one.
-func (m *Memory) Release(id spool.TaskID) error {
+func (m *Memory) Release(id spool.TaskID, story ...spool.Event) error {
 	if err := m.enter(OpRelease); err != nil {
 		return err
 	}
@@ -184,13 +186,14 @@ func (m *Memory) Release(id spool.TaskID) error {
 			*at = at.Add(now.Sub(t.held))
 		}
 	}
+	m.tell(id, spool.AdminStory(t.info, false, story, now)...)
 	signal(m.wake)
 	return nil
 }
 
 // Retry implements spool.Queue. The destination's failures stay on record, so
 // that a runner still sends a probe first. A held task must be released.
-func (m *Memory) Retry(id spool.TaskID) error {
+func (m *Memory) Retry(id spool.TaskID, story ...spool.Event) error {
 	if err := m.enter(OpRetry); err != nil {
 		return err
 	}
@@ -207,6 +210,7 @@ func (m *Memory) Retry(id spool.TaskID) error {
 	if d := m.destinations[t.info.Destination]; d != nil {
 		d.until = now
 	}
+	m.tell(id, spool.AdminStory(t.info, false, story, now)...)
 	signal(m.wake)
 	return nil
 }
@@ -221,7 +225,7 @@ func (t *memoryTask) revive(now time.Time) {
 }
 
 // Reroute implements spool.Queue.
-func (m *Memory) Reroute(id spool.TaskID, to spool.Destination) error {
+func (m *Memory) Reroute(id spool.TaskID, to spool.Destination, story ...spool.Event) error {
 	if err := m.enter(OpReroute); err != nil {
 		return err
 	}
@@ -237,12 +241,13 @@ func (m *Memory) Reroute(id spool.TaskID, to spool.Destination) error {
 	if t.info.State != spool.Held {
 		t.revive(m.now())
 	}
+	m.tell(id, spool.AdminStory(t.info, false, story, m.now())...)
 	signal(m.wake)
 	return nil
 }
 
 // Remove implements spool.Queue.
-func (m *Memory) Remove(id spool.TaskID) (spool.TaskInfo, error) {
+func (m *Memory) Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error) {
 	if err := m.enter(OpRemove); err != nil {
 		return spool.TaskInfo{}, err
 	}
@@ -251,6 +256,7 @@ func (m *Memory) Remove(id spool.TaskID) (spool.TaskInfo, error) {
 	if err != nil {
 		return spool.TaskInfo{}, err
 	}
+	m.tell(id, spool.AdminStory(t.info, true, story, m.now())...)
 	m.removeTask(t)
 	return t.snapshot(m.now()), nil
 }

@@ -40,9 +40,12 @@ const (
 	TLSRequired
 	// TLSImplicit begins TLS with the connection (RFC 8314).
 	TLSImplicit
+	// TLSVerified uses STARTTLS with a certificate that holds, or does not
+	// deliver.
+	TLSVerified
 )
 
-var tlsNames = [...]string{"opportunistic", "none", "required", "implicit"}
+var tlsNames = [...]string{"opportunistic", "none", "required", "implicit", "verified"}
 
 func (m TLSMode) String() string { return tlsNames[m] }
 
@@ -96,11 +99,10 @@ type Route struct {
 	// Port replaces port 25 of mail exchangers; for MX only.
 	Port int
 	TLS  TLSMode
-	// Verify has the certificate checked against the next hop's name or,
-	// if it is not empty, ServerName, in the modes required and implicit; the
-	// others never check.
-	Verify     bool
-	ServerName string
+	// Verify has the certificate checked against the next hop's name or, if
+	// there are any, TLSNames, in the modes required and implicit; the mode
+	// verified always checks, opportunistic and none never do.
+	Verify bool
 	// Username and Password authenticate us to the next hop. Password is
 	// asked at each connection, so that a changed secret is used at once.
 	Username string
@@ -135,6 +137,32 @@ type Route struct {
 	MaxMessages int
 	// Idle is how long a connection is kept for the next message, 0 is 3 s.
 	Idle time.Duration
+
+	// Security of the next hop, beyond TLS and Verify.
+
+	// TLSNames are what its certificate may be for: "mx.example.net" or, for
+	// all below it, ".example.net". Without them it is the name of the host
+	// or, by MX with TLSVerified, the recipients' domain and all below it:
+	// that of a mail exchanger may come from a forged answer.
+	TLSNames []string
+	// RootCAs are the only authorities that are trusted; nil are the courier's.
+	RootCAs *x509.CertPool
+	// MinTLS is the oldest version that is spoken (tls.VersionTLS13); 0 is 1.2.
+	MinTLS uint16
+	// DANE has TLSA records obeyed where they are validated (RFC 7672), MTASTS
+	// the policies of recipient domains, by MX only (RFC 8461); neither with
+	// TLSNone.
+	DANE, MTASTS bool
+	// Certificate, unless it is nil, gives the certificate that we show. It is
+	// asked at each connection, so that a renewed one is used at once.
+	Certificate func() (*tls.Certificate, error)
+	// Mechanisms are those of AUTH to use, the preferred first; without them
+	// the strongest that is offered is taken.
+	Mechanisms []string
+	// Token, unless it is nil, gives an access token, which takes the place of
+	// the password (XOAUTH2, OAUTHBEARER). refused is one that the next hop has
+	// just turned away, "" if none was: the same must not come back then.
+	Token func(ctx context.Context, refused string) (string, error)
 }
 
 // Routes finds the route of an address. The set can be replaced at any time;
@@ -246,9 +274,9 @@ func (r *Route) check() error {
 		return errors.New("hosts are given, but MX finds its own")
 	case r.Kind == Smarthost && len(r.Hosts) == 0:
 		return errors.New("a smarthost needs a host")
-	case r.Kind > Smarthost || r.TLS > TLSImplicit:
+	case r.Kind > Smarthost || r.TLS > TLSVerified:
 		return errors.New("unknown kind or TLS mode")
-	case r.Username != "" && r.Password == nil:
+	case r.Username != "" && r.Password == nil && r.Token == nil:
 		return errors.New("a username without a password")
 	case r.Port < 0 || r.Port > 65535 || r.MaxConnections < 0:
 		return errors.New("port or connections out of range")
@@ -272,7 +300,7 @@ func (r *Route) check() error {
 
 // Verifies tells whether the next hop's certificate is checked.
 func (r *Route) Verifies() bool {
-	return r.Verify && (r.TLS == TLSRequired || r.TLS == TLSImplicit)
+	return r.TLS == TLSVerified || r.Verify && (r.TLS == TLSRequired || r.TLS == TLSImplicit)
 }
 
 // Choose returns the route of a recipient, which is never nil, and why it is

@@ -96,10 +96,14 @@ type By struct {
 // IsZero tells that nothing was asked for.
 func (b By) IsZero() bool { return b.At.IsZero() }
 
+// TLSReport is the Protocol of reports about TLS (RFC 8460).
+const TLSReport = "tls-report"
+
 // Client is who handed a message over; it is what Received and logs say.
 type Client struct {
 	// Protocol is the "with" value of RFC 3848 (ESMTPSA …), "local" for the
-	// control socket, "report" for our own reports, "append" for IMAP APPEND.
+	// control socket, "report" for our own reports, "tls-report" for those of
+	// RFC 8460, which are not reported on themselves, "append" for IMAP APPEND.
 	Protocol string
 	Addr     netip.Addr
 	Helo     string

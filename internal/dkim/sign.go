@@ -16,6 +16,7 @@ import (
 	"restante/internal/accept"
 	"restante/internal/author"
 	"restante/internal/header"
+	"restante/internal/mail"
 	"restante/internal/screen"
 )
 
@@ -72,7 +73,7 @@ func (s *Signer) Begin(m *screen.Message) accept.SignJob {
 // signs tells whether a message comes from somebody who may use our name.
 func signs(m *screen.Message) bool {
 	switch m.Envelope.Client.Protocol {
-	case "local", "report":
+	case "local", "report", mail.TLSReport:
 		return true
 	}
 	return !m.Outside()

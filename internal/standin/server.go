@@ -71,6 +71,11 @@ type Options struct {
 	// Names are those the certificate is for, besides localhost and
 	// 127.0.0.1.
 	Names []string
+	// Certificate, unless it is nil, is shown in the place of a self-signed one.
+	Certificate *Certificate
+	// Clients, unless it is nil, has clients asked for a certificate of one of
+	// these authorities, and turned away without one.
+	Clients *x509.CertPool
 	// Username and Password, if set, are required before MAIL.
 	Username, Password string
 	// Without are EHLO keywords not to offer. Offered are PIPELINING, SIZE,
@@ -135,11 +140,13 @@ func NewServer(opt Options) (*Server, error) {
 		conns:   make(map[net.Conn]bool),
 	}
 	if opt.TLS != NoTLS {
-		cert, err := NewCertificate(opt.Names...)
-		if err != nil {
-			return nil, err
+		if s.cert = opt.Certificate; s.cert == nil {
+			cert, err := NewCertificate(opt.Names...)
+			if err != nil {
+				return nil, err
+			}
+			s.cert = cert
 		}
-		s.cert = cert
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -285,7 +292,7 @@ func (s *Server) serve() {
 			defer s.sessions.Done()
 			defer s.dismiss(conn)
 			if s.opt.TLS == ImplicitTLS {
-				conn := tls.Server(conn, s.cert.config())
+				conn := tls.Server(conn, s.tlsConfig())
 				newSession(s, conn, true).run()
 				conn.Close()
 				return
@@ -315,6 +322,14 @@ func (s *Server) dismiss(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, conn)
+}
+
+func (s *Server) tlsConfig() *tls.Config {
+	c := s.cert.config()
+	if s.opt.Clients != nil {
+		c.ClientCAs, c.ClientAuth = s.opt.Clients, tls.RequireAndVerifyClientCert
+	}
+	return c
 }
 
 func (s *Server) offers(keyword string) bool {

@@ -202,7 +202,7 @@ func (s *session) startTLS() error {
 	if err := s.reply(220, "2.0.0 go ahead"); err != nil {
 		return err
 	}
-	conn := tls.Server(s.conn, s.srv.cert.config())
+	conn := tls.Server(s.conn, s.srv.tlsConfig())
 	if err := conn.Handshake(); err != nil {
 		return err
 	}

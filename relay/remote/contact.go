@@ -32,10 +32,7 @@ func (d *delivery) leave(s *session, err error) {
 	c := &d.contacts[len(d.contacts)-1]
 	c.Took = d.now().Sub(c.Began)
 	if s != nil {
-		c.TLS = s.tls
-		if s.verified {
-			c.Verified = "PKIX"
-		}
+		c.TLS, c.Verified = s.tls, s.verified
 	}
 	if f := (*fault)(nil); errors.As(err, &f) {
 		c.Status = f.status

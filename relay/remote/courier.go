@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 
 	"restante/internal/mail"
+	"restante/internal/resolver"
+	"restante/internal/tlsrpt"
 	"restante/relay"
 	"restante/spool"
 )
@@ -24,6 +27,10 @@ type Options struct {
 	Timeouts Timeouts
 	// RootCAs verifies next hops; the system's if nil.
 	RootCAs *x509.CertPool
+	// Policies has the MTA-STS policies of recipient domains; nil has none.
+	Policies Policies
+	// Reports hears how TLS went with mail exchangers; nil is nobody.
+	Reports tlsrpt.Recorder
 	// Dial opens connections; net.Dialer's if nil.
 	Dial Dialer
 	// Shuffle is rand.Shuffle if nil.
@@ -113,6 +120,9 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 	if s := c.pool.take(key); s != nil && s.sent >= maxUses {
 		// Before the next is opened: the next hop may count connections.
 		s.quit(quitTime)
+	} else if s != nil && d.job.Envelope.RequireTLS && !s.certain {
+		// It was opened for mail that asks for less.
+		c.pool.put(key, s)
 	} else if s != nil {
 		d.turn(s.target.host(), s.target.address())
 		err := c.use(ctx, d, s, key)
@@ -127,7 +137,7 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 			d.decideAll(status)
 			return nil
 		}
-		return &fault{status}
+		return &fault{status: status}
 	}
 	var last error
 	for _, t := range list {
@@ -140,7 +150,7 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 		}
 	}
 	if last == nil {
-		last = &fault{transient(4, 2, "given up")}
+		last = &fault{status: transient(4, 2, "given up")}
 	}
 	return last
 }
@@ -148,11 +158,15 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 // tryTarget delivers what is pending to the addresses of a host, until one has
 // decided on everybody. A nil error says that none was tried.
 func (c *Courier) tryTarget(ctx context.Context, d *delivery, t target, key poolKey) error {
-	addrs, last := c.addresses(ctx, d.job.Route, t)
+	host, last := c.addresses(ctx, d.job.Route, t)
+	if last == nil {
+		t.demand, last = c.demand(ctx, d.job, t, host)
+	}
 	if last != nil {
 		d.failed(t.host(), "", last)
 		return last
 	}
+	addrs := host.Addrs
 	for len(addrs) > 0 && d.dialled < maxAddresses && ctx.Err() == nil {
 		before := len(addrs)
 		var l *line
@@ -176,44 +190,58 @@ func (d *delivery) over(err error) bool {
 }
 
 // addresses are those of one target that the route can use, in the order to
-// try them.
-func (c *Courier) addresses(ctx context.Context, route *relay.Route, t target) ([]netip.Addr, error) {
+// try them, with what else is known of the host.
+func (c *Courier) addresses(ctx context.Context, route *relay.Route, t target) (resolver.Host, error) {
 	if t.path != "" {
-		return []netip.Addr{{}}, nil
+		return resolver.Host{Addrs: []netip.Addr{{}}}, nil
 	}
-	addrs := []netip.Addr{t.addr}
+	host := resolver.Host{Addrs: []netip.Addr{t.addr}}
 	if !t.addr.IsValid() {
-		host, err := c.opt.Resolver.LookupHost(ctx, t.lookup)
+		var err error
+		host, err = c.lookup(ctx, route, t.lookup)
 		switch {
 		case err != nil && !errors.Is(err, ErrNoDomain):
-			return nil, &fault{transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
+			return host, &fault{status: transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
 		case len(host.Addrs) == 0:
 			// Somebody's slip more often than the end of a domain, so it waits.
-			return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address")}
+			return host, &fault{status: transient(4, 4, "mail host "+t.name+" has no address")}
 		}
-		addrs = host.Addrs
 	}
-	usable := make([]netip.Addr, 0, len(addrs))
-	for _, a := range addrs {
+	usable := make([]netip.Addr, 0, len(host.Addrs))
+	for _, a := range host.Addrs {
 		if _, ok := sourceFor(route, a); ok {
 			usable = append(usable, a)
 		}
 	}
 	if len(usable) == 0 {
-		return nil, &fault{transient(4, 4, "mail host "+t.name+" has no address of a family that the route has a source address of")}
+		return host, &fault{status: transient(4, 4, "mail host "+t.name+" has no address of a family that the route has a source address of")}
 	}
-	return interleave(usable), nil
+	host.Addrs = interleave(usable)
+	return host, nil
+}
+
+// lookup finds a host. DANE needs to hear from the DNS itself; what that does
+// not know may be in /etc/hosts, or have a search domain for the rest of its
+// name.
+func (c *Courier) lookup(ctx context.Context, route *relay.Route, name string) (resolver.Host, error) {
+	if route.DANE && !strings.HasSuffix(name, ".") {
+		host, err := c.opt.Resolver.LookupHost(ctx, name+".")
+		if err != nil && !errors.Is(err, ErrNoDomain) || len(host.Addrs) > 0 {
+			return host, err
+		}
+	}
+	return c.opt.Resolver.LookupHost(ctx, name)
 }
 
 // tryHost delivers what is pending by a fresh connection.
 func (c *Courier) tryHost(ctx context.Context, d *delivery, l *line, key poolKey) error {
-	s, err := c.begin(ctx, d.job.Route, l, false)
+	s, err := c.begin(ctx, d.job, l, false)
 	if errors.Is(err, errClearText) && !d.job.Envelope.RequireTLS {
 		d.leave(nil, err)
 		if l, _, err = c.dial(ctx, d, l.t, []netip.Addr{l.t.addr}); err != nil {
 			return err
 		}
-		s, err = c.begin(ctx, d.job.Route, l, true)
+		s, err = c.begin(ctx, d.job, l, true)
 	}
 	if err != nil {
 		d.leave(nil, err)

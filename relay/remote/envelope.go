@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"restante/internal/mail"
+	"restante/relay"
 )
 
 func (t *transaction) mailCommand() string {
@@ -176,6 +178,26 @@ func headerNeedsUTF8(r io.ReaderAt) bool {
 		at += int64(n)
 		if err != nil || n == 0 {
 			return false
+		}
+	}
+	return false
+}
+
+// isTLSReport tells whether the message is one of our reports about TLS, which
+// are neither reported on nor held to policies (RFC 8460 section 3).
+func isTLSReport(job *relay.Job) bool {
+	return job.Envelope.Client.Protocol == mail.TLSReport
+}
+
+// headerSays tells whether a message has a field of that name with that value,
+// in any case, as far as the first 256 KiB.
+func headerSays(r io.ReaderAt, name, value string) bool {
+	const maxHeader = 256 << 10
+	lines := bufio.NewScanner(io.NewSectionReader(r, 0, maxHeader))
+	for lines.Scan() && lines.Text() != "" {
+		field, body, ok := strings.Cut(lines.Text(), ":")
+		if ok && strings.EqualFold(strings.TrimRight(field, " \t"), name) && strings.EqualFold(strings.TrimSpace(body), value) {
+			return true
 		}
 	}
 	return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,7 +16,12 @@ import (
 
 // fault is why a connection cannot be used: always transient, and the next
 // hop's or our own, not the message's.
-type fault struct{ status mail.Status }
+type fault struct {
+	status mail.Status
+	cause  error // nil where the status says it all
+}
+
+func (f *fault) Unwrap() error { return f.cause }
 
 func (f *fault) Error() string { return f.status.String() }
 
@@ -32,8 +36,16 @@ type session struct {
 	target target
 	ext    map[string]string // EHLO keywords in upper case, with their parameters
 	tls    string            // version, "" in the clear
-	// verified tells that the certificate was checked.
-	verified bool
+	// verified is what the certificate was held against: "PKIX", "DANE",
+	// "MTA-STS", "" for nothing. certain tells that the host is the one that was
+	// meant, too.
+	verified string
+	certain  bool
+	// state is that of TLS, nil in the clear.
+	state *tls.ConnectionState
+	// job is the one that it was opened for, greeted the name in its greeting.
+	job     *relay.Job
+	greeted string
 	// dirty tells that a transaction was begun that RSET has to end.
 	dirty bool
 	// gone tells that the next hop takes no more on this connection.
@@ -45,7 +57,7 @@ type session struct {
 // fault makes an error of a status, with the session's host.
 func (s *session) fault(status mail.Status) error {
 	status.Remote = s.remote
-	return &fault{status}
+	return &fault{status: status}
 }
 
 // broken makes a fault of a connection that failed while something was done.
@@ -73,11 +85,12 @@ func reason(err error) string {
 // errClearText if the route would do without TLS and clear is not yet set. ctx
 // is watched by the caller of the session too: closing the connection is what
 // ends it.
-func (c *Courier) begin(ctx context.Context, route *relay.Route, l *line, clear bool) (*session, error) {
-	s := &session{route: route, target: l.t, remote: l.t.remote()}
+func (c *Courier) begin(ctx context.Context, job *relay.Job, l *line, clear bool) (*session, error) {
+	s := &session{route: job.Route, job: job, target: l.t, remote: l.t.remote()}
 	s.wire = newWire(l.conn, c.opt.Timeouts)
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
 	err := c.open(s, l.t, clear)
+	s.job = nil // a kept session must not hold on to a message
 	if !stop() && err == nil {
 		err = s.fault(transient(4, 2, "given up"))
 	}
@@ -102,6 +115,7 @@ func (c *Courier) open(s *session, t target, clear bool) error {
 	if greeting.code != 220 {
 		return s.fault(soft("greeting: ", greeting.status(s.remote)))
 	}
+	s.greeted, _, _ = strings.Cut(clean(greeting.lines[0], maxText), " ")
 	helo := s.route.Helo
 	if helo == "" {
 		helo = c.opt.Hostname
@@ -150,71 +164,6 @@ func (s *session) hello(name string) error {
 func (s *session) offers(keyword string) bool {
 	_, ok := s.ext[keyword]
 	return ok
-}
-
-// startTLS does what the route's mode asks for, once EHLO is done.
-func (c *Courier) startTLS(s *session, t target, helo string, clear bool) error {
-	mode := s.route.TLS
-	if mode == relay.TLSNone || mode == relay.TLSImplicit || clear {
-		return nil
-	}
-	if !s.offers("STARTTLS") {
-		if mode == relay.TLSRequired {
-			return s.fault(transient(7, 4, "TLS is required, but the next hop offers no STARTTLS"))
-		}
-		return nil
-	}
-	rep, err := s.wire.ask("STARTTLS")
-	if err != nil {
-		return s.broken("STARTTLS", err)
-	}
-	if rep.code != 220 {
-		if mode == relay.TLSOpportunistic && rep.code != 421 {
-			return nil
-		}
-		return s.fault(soft("STARTTLS: ", rep.status(s.remote)))
-	}
-	if s.wire.br.Buffered() > 0 {
-		// What came before the handshake may be anybody's.
-		return s.fault(transient(7, 5, "next hop spoke between STARTTLS and the handshake"))
-	}
-	if err := c.handshake(s, t); err != nil {
-		if mode == relay.TLSOpportunistic && s.route.Username == "" {
-			return fmt.Errorf("%w: %w", errClearText, err)
-		}
-		return err
-	}
-	return s.hello(helo)
-}
-
-func (c *Courier) handshake(s *session, t target) error {
-	name := s.route.ServerName
-	if name == "" {
-		name = strings.TrimSuffix(t.name, ".")
-	}
-	if _, ok := literalAddr(name); ok {
-		name = t.addr.String()
-	}
-	conn := tls.Client(s.wire.conn, &tls.Config{
-		ServerName:         name,
-		RootCAs:            c.opt.RootCAs,
-		InsecureSkipVerify: !s.route.Verifies(),
-		MinVersion:         tls.VersionTLS12,
-	})
-	if err := conn.SetDeadline(time.Now().Add(c.opt.Timeouts.Dial)); err != nil {
-		return s.broken("TLS", err)
-	}
-	if err := conn.Handshake(); err != nil {
-		bad := (*tls.CertificateVerificationError)(nil)
-		if errors.As(err, &bad) {
-			return s.fault(transient(7, 5, "TLS: "+clean(bad.Error(), maxText)))
-		}
-		return s.broken("TLS", err)
-	}
-	s.wire = newWire(conn, c.opt.Timeouts)
-	s.tls = tls.VersionName(conn.ConnectionState().Version)
-	s.verified = s.route.Verifies()
-	return nil
 }
 
 func (c *Courier) authenticate(s *session) error {

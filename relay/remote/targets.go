@@ -28,6 +28,8 @@ type target struct {
 	port   int
 	// secure tells that the name is beyond doubt: from a validated answer.
 	secure bool
+	// demand is what its TLS has to be.
+	demand demand
 	// path is that of a Unix socket, which has neither address nor port.
 	path string
 }

@@ -31,8 +31,8 @@ func TestTLS(t *testing.T) {
 		{name: "required, not offered", route: relay.Route{TLS: relay.TLSRequired}, reach: spool.Unreached, detail: [3]int{4, 7, 4}},
 		{name: "required, refused", server: standin.Options{TLS: standin.STARTTLS}, route: relay.Route{TLS: relay.TLSRequired}, script: script(standin.Fault{At: standin.StartTLS, Code: 454, Text: "4.7.0 not now"}), reach: spool.Unreached, detail: [3]int{4, 7, 0}},
 		{name: "verified", server: standin.Options{TLS: standin.STARTTLS}, route: relay.Route{TLS: relay.TLSRequired, Verify: true}, trust: true, reach: spool.Reached, tls: true},
-		{name: "verified, other name", server: standin.Options{TLS: standin.STARTTLS}, route: relay.Route{TLS: relay.TLSRequired, Verify: true, ServerName: "mx.example.com"}, trust: true, reach: spool.Unreached, detail: [3]int{4, 7, 5}},
-		{name: "verified, name of the certificate", server: standin.Options{TLS: standin.STARTTLS, Names: []string{"mx.example.com"}}, route: relay.Route{TLS: relay.TLSRequired, Verify: true, ServerName: "mx.example.com"}, trust: true, reach: spool.Reached, tls: true},
+		{name: "verified, other name", server: standin.Options{TLS: standin.STARTTLS}, route: relay.Route{TLS: relay.TLSRequired, Verify: true, TLSNames: []string{"mx.example.com"}}, trust: true, reach: spool.Unreached, detail: [3]int{4, 7, 5}},
+		{name: "verified, name of the certificate", server: standin.Options{TLS: standin.STARTTLS, Names: []string{"mx.example.com"}}, route: relay.Route{TLS: relay.TLSRequired, Verify: true, TLSNames: []string{"mx.example.com"}}, trust: true, reach: spool.Reached, tls: true},
 		{name: "verified, unknown authority", server: standin.Options{TLS: standin.STARTTLS}, route: relay.Route{TLS: relay.TLSRequired, Verify: true}, reach: spool.Unreached, detail: [3]int{4, 7, 5}},
 		{name: "implicit", server: standin.Options{TLS: standin.ImplicitTLS}, route: relay.Route{TLS: relay.TLSImplicit, Verify: true}, trust: true, reach: spool.Reached, tls: true},
 		{name: "implicit, to one who speaks first", route: relay.Route{TLS: relay.TLSImplicit}, reach: spool.Unreached, detail: [3]int{4, 4, 2}},
@@ -42,7 +42,7 @@ func TestTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := server(t, tt.server, tt.script)
 			route := to(srv)
-			route.TLS, route.Verify, route.ServerName = tt.route.TLS, tt.route.Verify, tt.route.ServerName
+			route.TLS, route.Verify, route.TLSNames = tt.route.TLS, tt.route.Verify, tt.route.TLSNames
 			opt := Options{}
 			if tt.trust {
 				opt.RootCAs = srv.RootCAs()

@@ -108,8 +108,8 @@ func (s *session) maxRecipients() int {
 // refuse decides what this next hop cannot be given for want of an extension.
 func (d *delivery) refuse(s *session) {
 	env := &d.job.Envelope
-	if env.RequireTLS && !(s.verified && s.offers("REQUIRETLS") && s.route.Kind == relay.Smarthost) {
-		// By MX it would take DNSSEC or MTA-STS to know the next hop's name.
+	if env.RequireTLS && !(s.certain && s.offers("REQUIRETLS")) {
+		// RFC 8689 section 4.2.1.
 		d.decideAll(s.own(permanent(550, 7, 30, "REQUIRETLS was asked for and cannot be had on the way to the next hop")))
 		return
 	}

@@ -40,6 +40,10 @@ type Outcome struct {
 	Reach spool.Outcome
 	// Fault is why it was not reached.
 	Fault mail.Status
+	// RetryAfter is how long the next hop, or a limit of our own, asks to be
+	// left alone: after Unreached the destination, otherwise the task; 0 asks
+	// for nothing.
+	RetryAfter time.Duration
 	// Begun tells of an unreached destination that the envelope had been
 	// sent, so that the message may be what ended the connection.
 	Begun bool

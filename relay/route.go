@@ -63,17 +63,6 @@ func (m *TLSMode) UnmarshalText(b []byte) error {
 	return fmt.Errorf("unknown TLS mode %q (want %s)", b, strings.Join(tlsNames[:], ", "))
 }
 
-// Host is a fixed next hop.
-type Host struct {
-	// Name is a host name or an IP address without brackets.
-	Name string
-	// Port is 0 for the usual one: 465 with implicit TLS, 24 with LMTP, 587
-	// with a username, otherwise 25.
-	Port int
-	// Path is that of a Unix socket, in the place of Name and Port.
-	Path string
-}
-
 // Route is a way out for the mail of some domains. It must not be changed
 // once it was given to Routes.
 type Route struct {
@@ -97,7 +86,8 @@ type Route struct {
 	// does not count.
 	Headers []string
 	Kind    Kind
-	// Hosts are tried in order; for Smarthost only.
+	// Hosts are tried in the order that HostOrder says, those that have failed
+	// lately at the end; for Smarthost only.
 	Hosts []Host
 	// Port replaces port 25 of mail exchangers; for MX only.
 	Port int
@@ -296,6 +286,9 @@ func (r *Route) check() error {
 	for _, h := range r.Hosts {
 		if (h.Name == "") == (h.Path == "") || h.Port < 0 || h.Port > 65535 {
 			return fmt.Errorf("bad host %q port %d", h.Name, h.Port)
+		}
+		if err := h.check(); err != nil {
+			return fmt.Errorf("host %s: %w", h, err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"restante/internal/mail"
 	"restante/spool"
@@ -109,7 +110,7 @@ func (r *Runner) judge(l spool.Lease, tried []int, out Outcome) verdict {
 	v.Attempted = v.tried && !ours
 	v.KeepDue = ours
 	if !v.KeepDue {
-		v.Delay = r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand())
+		v.Delay = max(r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand()), asked(out))
 	}
 	if l.Cause == spool.CauseExpired {
 		for i := range v.Results {
@@ -157,7 +158,24 @@ func (r *Runner) reach(v *verdict, l spool.Lease, out Outcome) {
 	if out.Reach == spool.Unreached {
 		v.Destination.Status = out.Fault
 		v.Destination.Backoff = r.opt.Schedule.NextAttempt(l.Destination.Failures+1, r.opt.Rand())
+		switch wish := asked(out); {
+		case wish > 0 && l.Destination.Failures == 0:
+			v.Destination.Backoff = wish
+		case wish > 0:
+			// Who asks for short waits and then is not there is not believed.
+			v.Destination.Backoff = max(v.Destination.Backoff, wish)
+		}
 	}
+}
+
+// asked is how long an outcome asks to wait, within bounds: a next hop must
+// not have us wait until a message has expired.
+func asked(out Outcome) time.Duration {
+	const least, most = time.Second, 24 * time.Hour
+	if out.RetryAfter <= 0 {
+		return 0
+	}
+	return min(max(out.RetryAfter, least), most)
 }
 
 // sort ends the recipients that can be ended, and lists those of whom the

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -35,6 +36,9 @@ type Options struct {
 	Dial Dialer
 	// Shuffle is rand.Shuffle if nil.
 	Shuffle func(n int, swap func(i, j int))
+	// Budgets counts what hosts with Limits are given; nil is a count that
+	// begins with the Courier.
+	Budgets *relay.Budgets
 	// Logger gets details at debug level; the runner logs the results.
 	Logger *slog.Logger
 }
@@ -44,6 +48,7 @@ type Options struct {
 type Courier struct {
 	opt  Options
 	pool pool
+	rest rests
 }
 
 var _ relay.Courier = (*Courier)(nil)
@@ -58,6 +63,9 @@ func New(opt Options) *Courier {
 	}
 	if opt.Shuffle == nil {
 		opt.Shuffle = rand.Shuffle
+	}
+	if opt.Budgets == nil {
+		opt.Budgets = relay.NewBudgets(nil)
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -87,7 +95,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 	d.needs.utf8From = !job.Envelope.From.IsASCII()
 	d.needs.utf8Header = job.Envelope.UTF8 && headerNeedsUTF8(job.Body)
 
-	err := c.attempt(ctx, d)
+	err := c.attemptHosts(ctx, d)
 	out := relay.Outcome{
 		Results:  d.results,
 		Promised: !d.silent,
@@ -103,6 +111,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 		d.decideAll(transient(3, 0, clean(own.Error(), maxText)))
 	case errors.As(err, &f):
 		out.Reach, out.Fault, out.Begun = spool.Unreached, f.status, d.begun
+		out.RetryAfter = d.retry
 		d.decideAll(f.status)
 		if out.Remote == "" {
 			out.Remote = f.status.Remote
@@ -116,7 +125,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 // attempt tries the hosts of a job. It returns nil when the destination has
 // answered for everyone, else the last fault or a bodyError.
 func (c *Courier) attempt(ctx context.Context, d *delivery) error {
-	key := poolKey{route: d.job.Route, domain: d.job.Domain}
+	key := poolKey{route: cmp.Or(d.whole, d.job.Route), domain: d.job.Domain, host: d.host}
 	if s := c.pool.take(key); s != nil && s.sent >= maxUses {
 		// Before the next is opened: the next hop may count connections.
 		s.quit(quitTime)

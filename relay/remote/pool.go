@@ -16,11 +16,13 @@ const (
 	quitTime = 2 * time.Second
 )
 
-// poolKey is a destination. Routes are never changed, only replaced, so that
-// the same pointer means the same host, credentials and TLS policy.
+// poolKey is a destination, and the host if its route has several. Routes are
+// never changed, only replaced, so that the same pointer means the same
+// credentials and TLS policy.
 type poolKey struct {
 	route  *relay.Route
 	domain string
+	host   string
 }
 
 // pool keeps sessions that are between two deliveries. There are never more

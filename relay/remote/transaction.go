@@ -33,6 +33,13 @@ type delivery struct {
 	seven  *sevenbit.Message
 	remote string
 	tls    string
+	// whole is the route of which job.Route is one host's part, host that
+	// host; nil and "" if the route is not divided.
+	whole *relay.Route
+	host  string
+	// retry is when the first of the hosts that were passed over for their
+	// limits has room again.
+	retry time.Duration
 	// contacts are the hosts so far, dialled the addresses that were.
 	contacts []relay.Contact
 	dialled  int
@@ -250,7 +257,7 @@ func (t *transaction) envelope(commands []string) (bool, error) {
 		if err != nil {
 			return false, t.s.broken(verb, err)
 		}
-		if rep.code == 421 {
+		if rep.code == 421 || n == 0 && t.s.exhausted(rep) {
 			return false, t.s.fault(soft(verb+": ", rep.status(t.s.remote)))
 		}
 		switch {
@@ -362,6 +369,9 @@ func (t *transaction) body() error {
 		t.said(status)
 		t.decideAccepted(status)
 		return nil
+	}
+	if t.s.exhausted(rep) {
+		return t.s.fault(soft("message refused: ", rep.status(t.s.remote)))
 	}
 	// Even 421 is about this message now, but the session is over with it.
 	t.s.gone = rep.code == 421

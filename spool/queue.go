@@ -142,6 +142,10 @@ type Queue interface {
 	// stays held. The new destination's back-off counts. ErrLeased while it is
 	// leased, ErrDestination if there cannot be such a destination.
 	Reroute(id TaskID, to Destination, story ...Event) error
+	// EndBackoff ends a destination's back-off, whether it has tasks or not. Its
+	// failures stay on record, so that what goes first is a probe. A destination
+	// in no back-off is left alone.
+	EndBackoff(d Destination) error
 	// Remove ends a task without delivery or report, unless it is leased.
 	// It returns what the task was, for the record. Events of kind
 	// EventRemoved that name nobody are about all its recipients.

@@ -4,13 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"text/tabwriter"
 
 	"restante/internal/config"
 	"restante/internal/control"
@@ -156,44 +152,4 @@ func (c *call) printJSON(v any) error {
 	enc := json.NewEncoder(c.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
-}
-
-// table prints aligned columns, a block of rows at a time.
-type table struct {
-	w    *tabwriter.Writer
-	rows int
-}
-
-// block bounds what is held back to be aligned.
-const block = 1000
-
-func newTable(w io.Writer, head ...string) *table {
-	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	t.row(head...)
-	return t
-}
-
-func (t *table) row(cells ...string) {
-	for i, s := range cells {
-		cells[i] = visible(s)
-		if s == "" {
-			cells[i] = "-"
-		}
-	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
-	if t.rows++; t.rows%block == 0 {
-		_ = t.w.Flush() // end tells of an output that is broken
-	}
-}
-
-func (t *table) end() error { return t.w.Flush() }
-
-// visible keeps strangers' words from steering the terminal or the table.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || 0x7f <= r && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,41 +40,101 @@ func (s *states) Set(text string) error {
 
 func filterFlags(fs *flag.FlagSet, f *control.Filter) {
 	fs.Var((*states)(&f.States), "in", "only tasks in these `STATES`: queued, leased, held, dead")
-	fs.StringVar(&f.Destination, "destination", "", "only tasks for this `DESTINATION`: route/domain, a route, or a domain")
-	fs.StringVar(&f.Sender, "sender", "", "only tasks from this `ADDRESS` or domain; <> for reports")
-	fs.StringVar(&f.Recipient, "recipient", "", "only tasks to this `ADDRESS` or domain")
+	for _, p := range []struct {
+		name  string
+		value *string
+		usage string
+	}{
+		{"destination", &f.Destination, "only tasks for this `DESTINATION`: route/domain, a route, or a domain"},
+		{"route", &f.Route, "only tasks for this `ROUTE`"},
+		{"domain", &f.Domain, "only tasks for this `DOMAIN`, by whatever route"},
+		{"sender", &f.Sender, "only tasks from this `ADDRESS` or domain; <> for reports"},
+		{"recipient", &f.Recipient, "only tasks to this `ADDRESS` or domain"},
+		{"older", &f.Older, "only tasks of messages that came this `LONG` ago or earlier: 90s, 2h30m, 3d"},
+		{"newer", &f.Newer, "only tasks of messages that came this `LONG` ago or later"},
+		{"attempts", &f.Attempts, "only tasks that were tried so often: `N`, or a range as in 3.. or 0..2"},
+		{"size", &f.Size, "only messages of so many octets: `N`, or a range as in 10M.. or ..64k"},
+		{"priority", &f.Priority, "only tasks of this priority: `N`, or a range as in 1.. or -9..-1"},
+		{"status", &f.Status, "only tasks whose last status has this `TEXT` in it, as in 451"},
+		{"account", &f.Account, "only tasks of messages that this `ACCOUNT` sent"},
+		{"client", &f.Client, "only tasks of messages from this `ADDRESS`, network, or EHLO name"},
+		{"message-id", &f.MessageID, "only tasks of the message with this Message-`ID` field; slow, since headers are read"},
+	} {
+		fs.StringVar(p.value, p.name, "", p.usage)
+	}
 }
 
-func filtered(f control.Filter) bool {
-	return len(f.States) > 0 || f.Destination+f.Sender+f.Recipient != ""
+// checkFilter says what of a filter makes no sense.
+func checkFilter(f control.Filter) error {
+	if err := f.Check(); err != nil {
+		return usageError(err.Error())
+	}
+	return nil
 }
 
-const filterUsage = "[--in STATES] [--destination D] [--sender A] [--recipient A]"
+const filterUsage = "[FILTER...]"
+
+const filterHelp = `Filters are the flags from --account to --status; a task must pass all that
+are given.`
+
+// listFlags are those of queue list.
+type listFlags struct {
+	control.Listing
+	order string
+	ids   bool
+}
+
+func (l *listFlags) flags(fs *flag.FlagSet) {
+	filterFlags(fs, &l.Filter)
+	fs.StringVar(&l.order, "sort", "", "the `ORDER`: age (the oldest first, as without it), size, due, destination, attempts")
+	fs.IntVar(&l.Limit, "limit", 0, "no more than `N` tasks")
+	fs.BoolVar(&l.ids, "ids", false, "print the IDs of the tasks only, one on a line")
+}
+
+func (l *listFlags) check(asJSON bool) error {
+	l.Sort = control.Sort(l.order)
+	switch {
+	case l.order != "" && !slices.Contains(control.Sorts(), l.Sort):
+		return usagef("--sort %s: age, size, due, destination and attempts are the orders", l.order)
+	case l.Limit < 0:
+		return usagef("--limit must be above 0")
+	case l.ids && asJSON:
+		return usagef("give either --ids or --json")
+	}
+	return checkFilter(l.Filter)
+}
 
 func queueListCommand() *command {
 	cmd := &command{
-		name: "queue list", args: filterUsage + " [--json]",
+		name: "queue list", args: filterUsage + " [--sort ORDER] [--limit N] [--json | --ids]",
 		short: "show what is waiting to go on",
 		long: `One line is one task: the recipients of one message that share a destination.
-The last column is the last thing that the next hop, or restante, said of it.`,
+The last column is the last thing that the next hop, or restante, said of it.
+` + filterHelp,
 	}
 	cmd.setup = func(c *call, fs *flag.FlagSet) action {
-		var f control.Filter
-		filterFlags(fs, &f)
+		var l listFlags
+		l.flags(fs)
 		c.jsonFlag(fs)
 		return func(ctx context.Context, args []string) error {
 			if len(args) > 0 {
 				return usagef("no arguments are expected")
+			}
+			if err := l.check(c.json); err != nil {
+				return err
 			}
 			client, err := c.client()
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			if c.json {
-				return c.queueJSON(ctx, client, f)
+			switch {
+			case c.json:
+				return c.queueJSON(ctx, client, l.Listing)
+			case l.ids:
+				return c.queueIDs(ctx, client, l.Listing)
 			}
-			return c.queueTable(ctx, client, f)
+			return c.queueTable(ctx, client, l.Listing)
 		}
 	}
 	return cmd
@@ -80,9 +142,9 @@ The last column is the last thing that the next hop, or restante, said of it.`,
 
 // queueJSON prints the list as it comes. If it breaks off the array stays
 // open, so that no program takes it for the whole.
-func (c *call) queueJSON(ctx context.Context, client *control.Client, f control.Filter) error {
+func (c *call) queueJSON(ctx context.Context, client *control.Client, q control.Listing) error {
 	l := control.NewList(c.out)
-	for t, err := range client.Queue(ctx, f) {
+	for t, err := range client.List(ctx, q) {
 		if err != nil {
 			return err
 		}
@@ -93,10 +155,23 @@ func (c *call) queueJSON(ctx context.Context, client *control.Client, f control.
 	return l.End()
 }
 
-func (c *call) queueTable(ctx context.Context, client *control.Client, f control.Filter) error {
+func (c *call) queueIDs(ctx context.Context, client *control.Client, q control.Listing) error {
+	out := bufio.NewWriter(c.out)
+	for t, err := range client.List(ctx, q) {
+		if err != nil {
+			return errors.Join(out.Flush(), err)
+		}
+		if _, err := fmt.Fprintln(out, t.ID); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+func (c *call) queueTable(ctx context.Context, client *control.Client, q control.Listing) error {
 	now := time.Now()
 	var t *table
-	for task, err := range client.Queue(ctx, f) {
+	for task, err := range client.List(ctx, q) {
 		if err != nil {
 			if t != nil {
 				t.end()
@@ -111,7 +186,7 @@ func (c *call) queueTable(ctx context.Context, client *control.Client, f control
 	}
 	if t == nil {
 		text := "The queue is empty."
-		if filtered(f) {
+		if !q.Filter.IsZero() {
 			text = "No task in the queue is like that."
 		}
 		_, err := fmt.Fprintln(c.out, text)
@@ -144,10 +219,15 @@ func nextTry(t control.Task, now time.Time) string {
 		return "being tried"
 	case t.NextTry.IsZero():
 		return ""
-	case !t.NextTry.After(now):
+	}
+	return until(t.NextTry, now)
+}
+
+func until(t, now time.Time) string {
+	if !t.After(now) {
 		return "now"
 	}
-	return "in " + span(t.NextTry.Sub(now))
+	return "in " + span(t.Sub(now))
 }
 
 // span is a length of time in its largest unit: 45s, 12m, 5h, 3d.
@@ -178,118 +258,11 @@ func octets(n int64) string {
 	return strconv.FormatFloat(f, 'f', 1, 64) + "KMGT"[i:i+1]
 }
 
-func verbCommand(v control.Verb, past, short, long string) *command {
-	cmd := &command{
-		name: "queue " + string(v), args: "ID... | --all " + filterUsage + " [--json]",
-		short: short,
-		long:  strings.TrimSpace(long + "\nAn ID is a message's, for all its tasks, or a task's, as queue list shows it."),
-	}
-	cmd.setup = func(c *call, fs *flag.FlagSet) action {
-		var sel control.Selection
-		fs.BoolVar(&sel.All, "all", false, "all tasks, or all those of the filters")
-		filterFlags(fs, &sel.Filter)
-		c.jsonFlag(fs)
-		return func(ctx context.Context, args []string) error {
-			switch {
-			case sel.All == (len(args) > 0):
-				return usagef("give either IDs or --all")
-			case filtered(sel.Filter) && !sel.All:
-				return usagef("the filters go with --all")
-			}
-			sel.IDs = args
-			return c.do(ctx, v, past, sel)
-		}
-	}
-	return cmd
-}
-
-// do has a verb done, and tells of every task that it could not be done to.
-func (c *call) do(ctx context.Context, v control.Verb, past string, sel control.Selection) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	out, err := client.Do(ctx, v, sel)
-	if err != nil {
-		return err
-	}
-	if c.json {
-		if err := c.printJSON(out); err != nil {
-			return err
-		}
-	} else if out.Done > 0 || out.Failed == 0 {
-		if _, err := fmt.Fprintf(c.out, "%s %s\n", plural(out.Done, "task"), past); err != nil {
-			return err
-		}
-	}
-	for _, f := range out.Failures {
-		fmt.Fprintf(c.err, "restante: %s: %s\n", visible(f.ID), f.Message)
-	}
-	if more := out.Failed - len(out.Failures); more > 0 {
-		fmt.Fprintf(c.err, "restante: and %d more\n", more)
-	}
-	if out.Failed > 0 {
-		return errTold
-	}
-	return nil
-}
-
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	return strconv.Itoa(n) + " " + what + "s"
-}
-
-func queueRetryCommand() *command {
-	return verbCommand(control.VerbRetry, "to be tried now", "try tasks now, whatever they wait for",
-		"Dead tasks are tried too.")
-}
-
-func queueHoldCommand() *command {
-	return verbCommand(control.VerbHold, "held", "stop tasks until they are released", "")
-}
-
-func queueReleaseCommand() *command {
-	return verbCommand(control.VerbRelease, "released", "let held tasks go on", "")
-}
-
-func queueRemoveCommand() *command {
-	return verbCommand(control.VerbRemove, "removed", "remove tasks, without delivery and without a report to the sender",
-		"The log records who removed what.")
-}
-
-func queueShowCommand() *command {
-	cmd := &command{name: "queue show", args: "ID [--json]", short: "show all that is known of a message"}
-	cmd.setup = func(c *call, fs *flag.FlagSet) action {
-		c.jsonFlag(fs)
-		return func(ctx context.Context, args []string) error {
-			if len(args) != 1 {
-				return usagef("one ID is expected")
-			}
-			// A task's ID shows its message.
-			text, _, _ := strings.Cut(strings.ToUpper(args[0]), ".")
-			id, err := mail.ParseID(text)
-			if err != nil {
-				return err
-			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			m, err := client.Message(ctx, id)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(m)
-			}
-			return errors.Join(c.showEnvelope(m), c.showTasks(m), c.showHeader(m))
-		}
-	}
-	return cmd
 }
 
 func statusCommand() *command {

@@ -158,7 +158,8 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
-		Stats: d.spool.Stats, Maildrop: d.maildropStatus, Logger: d.log,
+		HasRoute: func(name string) bool { _, ok := d.routes.Lookup(name); return ok },
+		Stats:    d.spool.Stats, Maildrop: d.maildropStatus, Logger: d.log,
 	}
 }
 

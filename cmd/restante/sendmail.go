@@ -252,7 +252,7 @@ func (a *sendmailArgs) listQueue(ctx context.Context) (code int, err error) {
 	}
 	client := control.NewClient(p.socket)
 	defer client.Close()
-	err = a.queueTable(ctx, client, control.Filter{})
+	err = a.queueTable(ctx, client, control.Listing{})
 	if errors.Is(err, control.ErrNotRunning) {
 		if n, countErr := maildrop.Count(p.maildrop); countErr == nil {
 			err = fmt.Errorf("%w; %s in the maildrop", err, plural(n, "message"))
@@ -267,7 +267,7 @@ func (a *sendmailArgs) flushQueue(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	out, err := client.Do(ctx, control.VerbRetry, a.flush)
+	out, err := client.Do(ctx, control.VerbRetry, a.flush, nil)
 	for _, f := range out.Failures {
 		if err == nil && f.Code != control.CodeLeased {
 			err = &control.Error{Code: f.Code, Message: f.ID + ": " + f.Message}

@@ -46,8 +46,13 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Queue iterates over the tasks that a filter lets through, by ID. An error
 // ends it.
 func (c *Client) Queue(ctx context.Context, f Filter) iter.Seq2[Task, error] {
+	return c.List(ctx, Listing{Filter: f})
+}
+
+// List iterates over tasks as a listing asks for them. An error ends it.
+func (c *Client) List(ctx context.Context, l Listing) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
-		resp, err := c.send(ctx, "GET", "/v1/queue", f.query(), nil, nil)
+		resp, err := c.send(ctx, "GET", "/v1/queue", l.query(), nil, nil)
 		if err != nil {
 			yield(Task{}, err)
 			return
@@ -72,13 +77,6 @@ func (c *Client) Queue(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 			yield(Task{}, fmt.Errorf("queue listing broke off: %w", err))
 		}
 	}
-}
-
-// Do does a verb to the tasks selected. Single failures are in the Outcome.
-func (c *Client) Do(ctx context.Context, v Verb, sel Selection) (Outcome, error) {
-	var out Outcome
-	err := c.call(ctx, "POST", "/v1/queue/"+url.PathEscape(string(v)), nil, sel, &out)
-	return out, err
 }
 
 // Message returns all that is known of a message.

@@ -199,7 +199,7 @@ func TestVerbs(t *testing.T) {
 	one := h.submit(t, Submission{Recipients: []string{"x@a.example"}}, "\nhi")
 	do := func(v Verb, sel Selection, done, failed int) Outcome {
 		t.Helper()
-		out, err := h.client.Do(t.Context(), v, sel)
+		out, err := h.client.Do(t.Context(), v, sel, nil)
 		if err != nil || out.Done != done || out.Failed != failed {
 			t.Errorf("%s %+v: %+v, %v; want %d done, %d failed", v, sel, out, err, done, failed)
 		}
@@ -238,10 +238,10 @@ func TestVerbs(t *testing.T) {
 		t.Errorf("failures: %+v", out.Failures)
 	}
 	for _, sel := range []Selection{{}, {All: true, IDs: []string{"x"}}, {IDs: []string{"x"}, Filter: Filter{Sender: "a.example"}}, {All: true, Filter: Filter{Sender: "a b"}}} {
-		_, err := h.client.Do(t.Context(), VerbRemove, sel)
+		_, err := h.client.Do(t.Context(), VerbRemove, sel, nil)
 		wantCode(t, err, CodeBadRequest)
 	}
-	_, err = h.client.Do(t.Context(), "explode", Selection{All: true})
+	_, err = h.client.Do(t.Context(), "explode", Selection{All: true}, nil)
 	wantCode(t, err, CodeNotFound)
 }
 
@@ -251,7 +251,7 @@ func TestVerbOnMoreThanOneBatch(t *testing.T) {
 	for range n {
 		h.submit(t, Submission{Recipients: []string{"x@a.example"}}, "\nhi")
 	}
-	out, err := h.client.Do(t.Context(), VerbRemove, Selection{All: true})
+	out, err := h.client.Do(t.Context(), VerbRemove, Selection{All: true}, nil)
 	if err != nil || out.Done != n {
 		t.Errorf("%+v, %v; want %d done", out, err, n)
 	}

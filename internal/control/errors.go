@@ -91,6 +91,7 @@ var known = []struct {
 	{mail.ErrNoSuchUser, CodeNoSuchUser},
 	{mail.ErrAddress, CodeBadRequest},
 	{mail.ErrID, CodeBadRequest},
+	{spool.ErrDestination, CodeBadRequest},
 	{os.ErrDeadlineExceeded, CodeTimeout},
 	{context.Canceled, CodeUnavailable},
 	{context.DeadlineExceeded, CodeUnavailable},

@@ -1,65 +1,108 @@
 package control
 
 import (
-	"errors"
+	"context"
 	"net/http"
-	"strings"
+	"net/url"
+	"strconv"
 
-	"restante/internal/mail"
 	"restante/spool"
 )
 
-const (
-	// batch is how many tasks a verb with All takes at a time: the list is
-	// never changed while it is being read.
-	batch = 256
-	// maxFailures bounds what an Outcome tells.
-	maxFailures = 100
-)
-
-// getQueue streams the tasks that pass the filter, by ID, as one JSON array.
+// getQueue streams the tasks that pass the filter as one JSON array: by ID, or
+// in the order asked for.
 func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
-	f, err := filterFromQuery(r.URL.Query())
+	l, err := listingFromQuery(r.URL.Query())
 	if err != nil {
 		return err
 	}
-	m, err := f.compile()
+	walk, err := s.walk(l.Filter)
 	if err != nil {
 		return err
 	}
-	backoffs, err := s.backoffs()
-	if err != nil {
-		return err
-	}
+	walk.pause = func() error { s.prolongWrite(w); return nil }
 	w.Header().Set("Content-Type", "application/json")
-	l := NewList(w)
-	looked := 0
-	for t, err := range s.opt.Queue.Tasks(spool.TaskID{}) {
-		if err != nil && l.count == 0 {
-			return err
+	list := NewList(w)
+	add := func(t *spool.TaskInfo) error {
+		if err := list.Add(walk.view(t)); err != nil {
+			return errGone
 		}
-		if err != nil {
-			// Too late for a status. The array stays open, so that nobody
-			// takes it for the whole.
+		if list.count == l.Limit {
+			return errEnough
+		}
+		return nil
+	}
+	if l.Sort == "" || l.Sort == SortAge {
+		err = walk.each(r.Context(), spool.TaskID{}, add)
+	} else {
+		err = walk.sorted(r.Context(), l, add)
+	}
+	if err != nil && list.count == 0 {
+		return err
+	}
+	if err != nil {
+		// Too late for a status. The array stays open, so that nobody takes it
+		// for the whole.
+		if r.Context().Err() == nil && err != errGone {
 			s.opt.Logger.Error("queue listing broke off", "error", err)
-			return nil
 		}
-		if looked++; looked%batch == 0 {
-			if r.Context().Err() != nil {
-				return nil // the peer has gone
-			}
-			s.prolongWrite(w)
-		}
-		if !m.match(t) {
-			continue
-		}
-		if err := l.Add(viewTask(t, backoffs[t.Destination])); err != nil {
-			return nil // the peer has gone, or takes nothing any more
-		}
+		return nil
 	}
 	s.prolongWrite(w)
-	_ = l.End()
+	_ = list.End()
 	return nil
+}
+
+// errGone tells that the peer has gone, or takes nothing any more.
+var errGone = errorf(CodeUnavailable, "nobody takes the answer")
+
+// getCensus answers GET /v1/queue/count and /v1/queue/ages.
+func (s *Server) getCensus(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	by := By(q.Get("by"))
+	q.Del("by")
+	limit, err := takeLimit(q)
+	if err != nil {
+		return err
+	}
+	f, err := filterFromQuery(q)
+	if err != nil {
+		return err
+	}
+	walk, err := s.walk(f)
+	if err != nil {
+		return err
+	}
+	walk.pause = func() error { s.prolongWrite(w); return nil }
+	var answer any
+	switch r.PathValue("verb") {
+	case "count":
+		answer, err = walk.count(r.Context(), by, limit)
+	case "ages":
+		answer, err = walk.ages(r.Context(), by, limit)
+	default:
+		return errorf(CodeNotFound, "no such resource")
+	}
+	if err != nil {
+		return err
+	}
+	s.prolongWrite(w)
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// takeLimit takes the parameter limit out of a query; 0 if there is none.
+func takeLimit(q url.Values) (int, error) {
+	text := q.Get("limit")
+	q.Del("limit")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0, errorf(CodeBadRequest, "limit: %q is no number above 0", text)
+	}
+	return n, nil
 }
 
 // backoffs are the destinations that are left alone at the moment.
@@ -75,187 +118,28 @@ func (s *Server) backoffs() (map[spool.Destination]*Backoff, error) {
 	return m, nil
 }
 
-// verb is one of the four, as the queue does it.
-type verb struct {
-	name Verb
-	past string
-	do   func(spool.TaskID) error
-	// states are those that All takes; nil is all.
-	states []spool.State
+// Count counts the tasks that a filter lets through, by destination or route;
+// at most limit groups are told, all if it is 0.
+func (c *Client) Count(ctx context.Context, f Filter, by By, limit int) (Count, error) {
+	var n Count
+	err := c.call(ctx, "GET", "/v1/queue/count", censusQuery(f, by, limit), nil, &n)
+	return n, err
 }
 
-func (s *Server) verb(r *http.Request) (verb, bool) {
-	q := s.opt.Queue
-	by := peerOf(r.Context()).Name
-	told := func(kind spool.EventKind, do func(spool.TaskID, ...spool.Event) error) func(spool.TaskID) error {
-		return func(id spool.TaskID) error { return do(id, spool.Event{Kind: kind, By: by}) }
-	}
-	switch Verb(r.PathValue("verb")) {
-	case VerbRetry:
-		return verb{VerbRetry, "retried", told(spool.EventRetried, q.Retry), []spool.State{spool.Queued, spool.Dead}}, true
-	case VerbHold:
-		return verb{VerbHold, "held", told(spool.EventHeld, q.Hold), []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
-	case VerbRelease:
-		return verb{VerbRelease, "released", told(spool.EventReleased, q.Release), []spool.State{spool.Held}}, true
-	case VerbRemove:
-		return verb{VerbRemove, "removed", func(id spool.TaskID) error { return s.remove(r, id) }, nil}, true
-	}
-	return verb{}, false
+// Ages counts them by age; see Count.
+func (c *Client) Ages(ctx context.Context, f Filter, by By, limit int) (Ages, error) {
+	var a Ages
+	err := c.call(ctx, "GET", "/v1/queue/ages", censusQuery(f, by, limit), nil, &a)
+	return a, err
 }
 
-// remove ends a task; that is one of the ends a recipient can have, and so is
-// written down with all there is to know.
-func (s *Server) remove(r *http.Request, id spool.TaskID) error {
-	t, err := s.opt.Queue.Remove(id, spool.Event{Kind: spool.EventRemoved, By: peerOf(r.Context()).Name})
-	if err != nil {
-		return err
+func censusQuery(f Filter, by By, limit int) url.Values {
+	q := f.query()
+	if by != "" {
+		q.Set("by", string(by))
 	}
-	for _, rcpt := range t.Recipients {
-		s.log(r, "recipient removed", "id", t.ID.String(), "from", t.Envelope.From.String(),
-			"to", rcpt.To.String(), "status", rcpt.Last.String())
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
 	}
-	return nil
-}
-
-func (s *Server) postQueue(w http.ResponseWriter, r *http.Request) error {
-	v, ok := s.verb(r)
-	if !ok {
-		return errorf(CodeNotFound, "no such verb: retry, hold, release and remove are")
-	}
-	var sel Selection
-	if err := s.readJSON(w, r, &sel); err != nil {
-		return err
-	}
-	filtered := sel.Filter.query().Encode() != ""
-	switch {
-	case sel.All == (len(sel.IDs) > 0):
-		return errorf(CodeBadRequest, "give either ids or all")
-	case filtered && !sel.All:
-		return errorf(CodeBadRequest, "a filter goes with all")
-	}
-	a := action{verb: v, server: s, request: r}
-	var err error
-	if sel.All {
-		err = a.all(sel.Filter)
-	} else {
-		err = a.ids(sel.IDs)
-	}
-	if err != nil {
-		return err
-	}
-	s.prolongWrite(w)
-	writeJSON(w, http.StatusOK, a.out)
-	return nil
-}
-
-// action is one verb being done to many tasks.
-type action struct {
-	verb
-	server  *Server
-	request *http.Request
-	out     Outcome
-}
-
-func (a *action) ids(ids []string) error {
-	for _, text := range ids {
-		if err := a.request.Context().Err(); err != nil {
-			return err
-		}
-		tasks, err := a.server.expand(text)
-		if err != nil {
-			a.failed(text, err)
-			continue
-		}
-		for _, id := range tasks {
-			a.one(id)
-		}
-	}
-	return nil
-}
-
-// expand turns the text of a message's or a task's ID into tasks.
-func (s *Server) expand(text string) ([]spool.TaskID, error) {
-	text = strings.ToUpper(text)
-	if strings.Contains(text, ".") {
-		id, err := spool.ParseTaskID(text)
-		if err != nil {
-			return nil, &Error{Message: err.Error(), Code: CodeBadRequest}
-		}
-		return []spool.TaskID{id}, nil
-	}
-	id, err := mail.ParseID(text)
-	if err != nil {
-		return nil, err
-	}
-	tasks, err := s.opt.Queue.MessageTasks(id)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]spool.TaskID, len(tasks))
-	for i, t := range tasks {
-		ids[i] = t.ID
-	}
-	return ids, nil
-}
-
-func (a *action) all(f Filter) error {
-	m, err := f.compile()
-	if err != nil {
-		return err
-	}
-	states := matcher{states: a.states}
-	var after spool.TaskID
-	ids := make([]spool.TaskID, 0, batch)
-	for {
-		ids = ids[:0]
-		for t, err := range a.server.opt.Queue.Tasks(after) {
-			if err != nil {
-				return err
-			}
-			after = t.ID
-			if m.match(t) && states.match(t) {
-				ids = append(ids, t.ID)
-			}
-			if len(ids) == batch {
-				break
-			}
-		}
-		for _, id := range ids {
-			if err := a.request.Context().Err(); err != nil {
-				return err
-			}
-			a.one(id)
-		}
-		if len(ids) < batch {
-			return nil
-		}
-	}
-}
-
-func (a *action) one(id spool.TaskID) {
-	err := a.do(id)
-	if a.verb.name == VerbRetry && errors.Is(err, spool.ErrLeased) {
-		err = nil // it is being tried, as was asked
-	}
-	if err != nil {
-		a.failed(id.String(), err)
-		return
-	}
-	a.out.Done++
-	a.server.log(a.request, "task "+a.past, "id", id.String())
-}
-
-func (a *action) failed(id string, err error) {
-	a.out.Failed++
-	if len(a.out.Failures) == maxFailures {
-		return
-	}
-	e := *toError(err)
-	switch {
-	case errors.Is(err, spool.ErrNotFound):
-		e.Message = "not in the queue"
-	case errors.Is(err, spool.ErrLeased):
-		e.Message = "being delivered at this moment"
-	}
-	a.out.Failures = append(a.out.Failures, Failure{ID: id, Error: e})
+	return q
 }

@@ -29,6 +29,8 @@ type Queue interface {
 	Release(id spool.TaskID, story ...spool.Event) error
 	Retry(id spool.TaskID, story ...spool.Event) error
 	Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error)
+	Reroute(id spool.TaskID, to spool.Destination, story ...spool.Event) error
+	EndBackoff(d spool.Destination) error
 }
 
 // Bodies is what the API needs of spool.Bodies.
@@ -97,6 +99,9 @@ type Options struct {
 	MaxRecipients, MaxHops int
 	// Maildrop tells of the maildrop; it may be nil, and return nil.
 	Maildrop func() *MaildropStatus
+	// HasRoute tells whether there is a route of a name, for what is to be
+	// rerouted; nil is for none.
+	HasRoute func(name string) bool
 	// Stats tells of the storage; it may be nil.
 	Stats func() spool.Stats
 	// Stall is how long a request may stand still; 0 is 30 seconds.
@@ -192,9 +197,10 @@ func (s *Server) routes() http.Handler {
 		{"/v1/explain", map[string]http.Handler{"POST": s.admin(s.postExplain)}},
 		{"/v1/status", map[string]http.Handler{"GET": s.open(s.getStatus)}},
 		{"/v1/queue", map[string]http.Handler{"GET": s.admin(s.getQueue)}},
-		{"/v1/queue/{verb}", map[string]http.Handler{"POST": s.admin(s.postQueue)}},
+		{"/v1/queue/{verb}", map[string]http.Handler{"GET": s.admin(s.getCensus), "POST": s.admin(s.postQueue)}},
 		{"/v1/messages", map[string]http.Handler{"POST": s.open(s.postMessage)}},
 		{"/v1/messages/{id}", map[string]http.Handler{"GET": s.admin(s.getMessage)}},
+		{"/v1/messages/{id}/content", map[string]http.Handler{"GET": s.admin(s.getContent)}},
 		{"/v1/accounts", map[string]http.Handler{"GET": s.admin(s.getAccounts), "POST": s.admin(s.postAccount)}},
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},
 		{"/v1/spool/check", map[string]http.Handler{"POST": s.admin(s.postCheck)}},

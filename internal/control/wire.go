@@ -15,8 +15,10 @@ type Task struct {
 	Message     mail.ID      `json:"message"`
 	State       spool.State  `json:"state"`
 	Destination string       `json:"destination"`
-	From        mail.Address `json:"from"`
-	Recipients  []Recipient  `json:"recipients"`
+	// Pinned tells that somebody chose the destination, whatever the routes say.
+	Pinned     bool         `json:"pinned,omitempty"`
+	From       mail.Address `json:"from"`
+	Recipients []Recipient  `json:"recipients"`
 	// Size is the body's, in octets.
 	Size     int64 `json:"size"`
 	Priority int   `json:"priority,omitempty"`
@@ -133,41 +135,6 @@ type Envelope struct {
 	Account  string `json:"account,omitempty"`
 }
 
-// Verb is what an administrator can do to tasks.
-type Verb string
-
-// The verbs; see spool.Queue for what each of them does.
-const (
-	VerbRetry   Verb = "retry"
-	VerbHold    Verb = "hold"
-	VerbRelease Verb = "release"
-	VerbRemove  Verb = "remove"
-)
-
-// Selection says which tasks a verb is for: those of IDs, or all that the
-// filter lets through. One of the two must be given.
-type Selection struct {
-	// IDs are queue IDs (all tasks of the message) or task IDs ("ID.N").
-	IDs    []string `json:"ids,omitempty"`
-	All    bool     `json:"all,omitempty"`
-	Filter Filter   `json:"filter,omitzero"`
-}
-
-// Outcome is what a verb did.
-type Outcome struct {
-	// Done and Failed count tasks.
-	Done   int `json:"done"`
-	Failed int `json:"failed"`
-	// Failures tells why, for the first hundred that failed.
-	Failures []Failure `json:"failures,omitempty"`
-}
-
-// Failure is one ID that a verb could not be done to.
-type Failure struct {
-	ID string `json:"id"`
-	Error
-}
-
 // Submission is the envelope of a message that is handed over.
 type Submission struct {
 	// From is the sender: an address, a bare local name, or "<>" for the null
@@ -273,10 +240,10 @@ func viewBackoff(d spool.DestinationInfo, now time.Time) *Backoff {
 func viewTask(t spool.TaskInfo, backoff *Backoff) Task {
 	v := Task{
 		ID: t.ID, Message: t.ID.Message, State: t.State,
-		Destination: t.Destination.String(),
-		From:        t.Envelope.From,
-		Recipients:  make([]Recipient, 0, len(t.Recipients)),
-		Size:        t.Size, Priority: t.Envelope.Priority, Attempts: t.Attempts,
+		Destination: t.Destination.String(), Pinned: t.Pinned,
+		From:       t.Envelope.From,
+		Recipients: make([]Recipient, 0, len(t.Recipients)),
+		Size:       t.Size, Priority: t.Envelope.Priority, Attempts: t.Attempts,
 		Queued: t.Queued, Due: t.Due, Expires: t.Expires, Warns: t.Warns, Warned: t.Warned,
 		Backoff: backoff,
 	}
@@ -285,13 +252,20 @@ func viewTask(t spool.TaskInfo, backoff *Backoff) Task {
 			To: r.To, Original: r.Original, Notify: notifyNames(r.Notify), Last: viewStatus(r.Last),
 		})
 	}
-	if t.State == spool.Queued {
-		v.NextTry = t.Due
-		if backoff != nil && backoff.Until.After(t.Due) {
-			v.NextTry = backoff.Until
-		}
-	}
+	v.NextTry = nextTry(&t, backoff)
 	return v
+}
+
+// nextTry is when a task will be tried next as things are now; zero if no timer
+// runs for it.
+func nextTry(t *spool.TaskInfo, backoff *Backoff) time.Time {
+	switch {
+	case t.State != spool.Queued:
+		return time.Time{}
+	case backoff != nil && backoff.Until.After(t.Due):
+		return backoff.Until
+	}
+	return t.Due
 }
 
 func viewEnvelope(e mail.Envelope) Envelope {

@@ -106,37 +106,67 @@ func (e *Engine) Release(id spool.TaskID, story ...spool.Event) error {
 func (e *Engine) Retry(id spool.TaskID, story ...spool.Event) error {
 	var dest spool.Destination
 	var cleared *destinationRecord
-	_, err := e.change("retry", id, story, func(t *tx, r *taskRecord, now time.Time) error {
-		dest, cleared = r.dest, nil
+	_, err := e.change("retry", id, story, func(t *tx, r *taskRecord, now time.Time) (err error) {
+		dest = r.dest
 		if r.state == spool.Held {
 			return errors.New("the task is held: release it")
 		}
 		r.revive(now)
-		key := destinationKey(kDestination, dest)
-		rec, err := load(t, key, decodeDestination)
-		if errors.Is(err, spool.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		rec.until = now // its failures stay: what goes first is a probe
-		cleared = &rec
-		return t.set(key, rec.encode())
+		cleared, err = t.endBackoff(dest, now)
+		return err
 	})
-	if err != nil || cleared == nil {
+	if err == nil {
+		e.queue.cleared(dest, cleared)
+	}
+	return err
+}
+
+// EndBackoff implements spool.Queue.
+func (e *Engine) EndBackoff(d spool.Destination) error {
+	if err := e.enter(); err != nil {
 		return err
 	}
-	q := &e.queue
+	defer e.leave()
+	var cleared *destinationRecord
+	err := e.do(func(t *tx) (err error) {
+		cleared, err = t.endBackoff(d, e.opt.Now())
+		return err
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("end the back-off of %s: %w", d, err)
+	}
+	e.queue.cleared(d, cleared)
+	return nil
+}
+
+// endBackoff returns what it leaves of a destination's back-off, nil if it is in
+// none. The failures stay: what goes first is a probe.
+func (t *tx) endBackoff(d spool.Destination, now time.Time) (*destinationRecord, error) {
+	key := destinationKey(kDestination, d)
+	rec, err := load(t, key, decodeDestination)
+	if errors.Is(err, spool.ErrNotFound) || err == nil && !rec.until.After(now) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec.until = now
+	return &rec, t.set(key, rec.encode())
+}
+
+// cleared takes over the end of a back-off, unless another has begun.
+func (q *queue) cleared(d spool.Destination, rec *destinationRecord) {
+	if rec == nil {
+		return
+	}
 	q.mu.Lock()
-	n := q.node(dest)
-	if n.rec.failures == cleared.failures {
-		n.rec.until = cleared.until
+	n := q.node(d)
+	if n.rec.failures == rec.failures {
+		n.rec.until = rec.until
 	}
 	q.place(n)
 	q.mu.Unlock()
 	signal(q.wake)
-	return nil
 }
 
 // Reroute implements spool.Queue.

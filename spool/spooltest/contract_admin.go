@@ -18,6 +18,7 @@ func adminTests() []contractTest {
 		{"RetryDead", testRetryDead},
 		{"Reroute", testReroute},
 		{"RerouteStates", testRerouteStates},
+		{"EndBackoff", testEndBackoff},
 		{"Remove", testRemove},
 		{"AdminOfNothing", testAdminOfNothing},
 		{"AdminWhileLeased", testAdminWhileLeased},
@@ -125,6 +126,36 @@ func testRetry(c *contract) {
 		}
 	})
 	c.leaseFor(id, spool.CauseDue)
+}
+
+func testEndBackoff(c *contract) {
+	id, gone := c.queue("a.example"), c.queue("b.example")
+	l := c.lease(id, gone)
+	c.unreached(l[0], time.Hour, "down")
+	c.unreached(l[1], time.Hour, "down")
+	_, err := c.store.Remove(gone) // a back-off that nothing waits for
+	c.must(err)
+	due := c.task(id).Due
+	c.lease()
+	c.must(c.store.EndBackoff(dest("a.example")))
+	c.must(c.store.EndBackoff(dest("b.example")))
+	c.must(c.store.EndBackoff(dest("never.example")))
+	c.lasting(func() {
+		for d, err := range c.store.Destinations() {
+			c.must(err)
+			c.Errorf("%s is in back-off for %v", d.Destination, d.Backoff)
+		}
+		if got := c.task(id); !got.Due.Equal(due) {
+			c.Errorf("the task's own time was %v and is %v", due, got.Due)
+		}
+	})
+	l = c.lease(id)
+	if l[0].Destination.Failures != 1 {
+		c.Errorf("%d failures on record, want 1: it is a probe", l[0].Destination.Failures)
+	}
+	c.settle(l[0], spool.Settlement{Results: results(l[0], false, 451), Delay: time.Minute})
+	// What comes to the other afterwards does not wait.
+	c.lease(c.queue("b.example"))
 }
 
 func testRetryDead(c *contract) {

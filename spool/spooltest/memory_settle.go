@@ -246,6 +246,19 @@ func (m *Memory) Reroute(id spool.TaskID, to spool.Destination, story ...spool.E
 	return nil
 }
 
+// EndBackoff implements spool.Queue.
+func (m *Memory) EndBackoff(d spool.Destination) error {
+	if err := m.enter(OpRetry); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if s := m.destinations[d]; s != nil && m.now().Before(s.until) {
+		s.until = m.now()
+		signal(m.wake)
+	}
+	return nil
+}
+
 // Remove implements spool.Queue.
 func (m *Memory) Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error) {
 	if err := m.enter(OpRemove); err != nil {

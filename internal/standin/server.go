@@ -38,14 +38,25 @@ const (
 	// closing. Messages for it need 16 octets or more.
 	Body      Point = "body"
 	EndOfData Point = "endofdata" // after the final dot, before the reply
+	// Handshake is in the place of the TLS handshake, once its first octets
+	// have come.
+	Handshake Point = "handshake"
+	// Received and Sent are anywhere, in octets of the connection: what is
+	// beyond Octets does not come, or does not go, and the connection is
+	// closed; with Delay each octet takes its time instead.
+	Received Point = "received"
+	Sent     Point = "sent"
 )
 
 // Fault is one thing that goes wrong, or takes its time. What is set happens
 // in the order of the fields.
 type Fault struct {
 	At Point
-	// To restricts a fault at Rcpt to one address, without angle brackets.
+	// To restricts a fault at Rcpt, or with LMTP at EndOfData, to one address,
+	// without angle brackets.
 	To string
+	// Octets is for Received and Sent.
+	Octets int
 	// Wait, until the channel is closed or the server is.
 	Wait <-chan struct{}
 	// Delay comes before what follows.
@@ -82,8 +93,23 @@ type Options struct {
 	// 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, and STARTTLS and AUTH as
 	// the options say.
 	Without []string
-	// Extra are EHLO lines to offer besides.
+	// Extra are EHLO lines to offer besides. BDAT is taken if CHUNKING is one.
 	Extra []string
+	// Lies are keywords that are offered and not kept: without PIPELINING what
+	// has come along with a command is thrown away, without CHUNKING BDAT is
+	// not known and what follows are commands; parameters of SIZE, 8BITMIME,
+	// SMTPUTF8, DSN, MT-PRIORITY and DELIVERBY are refused.
+	Lies []string
+	// LieCode and LieText are the refusal, 555 if 0; %s is the parameter.
+	LieCode int
+	LieText string
+	// LMTP has RFC 2033 spoken.
+	LMTP bool
+	// Socket is the path of a Unix socket to listen on, in the place of a port.
+	Socket string
+	// MaxMessages is how many messages a session has; MAIL is then answered
+	// with 421. 0 is any number.
+	MaxMessages int
 	// Size is the limit announced, 0 for none.
 	Size int64
 	// Greeting is the server's name.
@@ -148,7 +174,11 @@ func NewServer(opt Options) (*Server, error) {
 			s.cert = cert
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	network, address := "tcp", "127.0.0.1:0"
+	if opt.Socket != "" {
+		network, address = "unix", opt.Socket
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("standin: %w", err)
 	}
@@ -291,13 +321,12 @@ func (s *Server) serve() {
 		go func() {
 			defer s.sessions.Done()
 			defer s.dismiss(conn)
-			if s.opt.TLS == ImplicitTLS {
-				conn := tls.Server(conn, s.tlsConfig())
-				newSession(s, conn, true).run()
-				conn.Close()
+			session := newSession(s, conn)
+			if s.opt.TLS == ImplicitTLS && session.encrypt() != nil {
 				return
 			}
-			newSession(s, conn, false).run()
+			session.run()
+			session.conn.Close()
 		}()
 	}
 }
@@ -330,6 +359,10 @@ func (s *Server) tlsConfig() *tls.Config {
 		c.ClientCAs, c.ClientAuth = s.opt.Clients, tls.RequireAndVerifyClientCert
 	}
 	return c
+}
+
+func (s *Server) lies(keyword string) bool {
+	return slices.ContainsFunc(s.opt.Lies, func(l string) bool { return strings.EqualFold(l, keyword) })
 }
 
 func (s *Server) offers(keyword string) bool {

@@ -30,14 +30,40 @@ type session struct {
 	// fresh tells that no transaction has used the script yet.
 	fresh bool
 	msg   *Message // of the transaction, nil outside
+	// taken counts the messages.
+	taken int
 }
 
-func newSession(srv *Server, conn net.Conn, tls bool) *session {
-	return &session{
-		srv: srv, conn: conn, tls: tls,
-		r: bufio.NewReader(conn), w: bufio.NewWriter(conn),
-		script: srv.script(), fresh: true,
+func newSession(srv *Server, conn net.Conn) *session {
+	s := &session{srv: srv, script: srv.script(), fresh: true}
+	s.speak(worn(conn, s.script, srv.closing))
+	return s
+}
+
+// speak goes on by another connection.
+func (s *session) speak(conn net.Conn) {
+	s.conn, s.r, s.w = conn, bufio.NewReader(conn), bufio.NewWriter(conn)
+}
+
+// encrypt makes the TLS handshake, or what the script has in its place.
+func (s *session) encrypt() error {
+	for _, f := range s.script {
+		if f.At == Handshake {
+			if _, err := s.r.Peek(1); err != nil {
+				return err
+			}
+			if done, err := s.play(Handshake, ""); done || err != nil {
+				return errOver
+			}
+		}
 	}
+	conn := tls.Server(s.conn, s.srv.tlsConfig())
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
+	s.tls = true
+	s.speak(conn)
+	return nil
 }
 
 func (s *session) run() {
@@ -51,6 +77,9 @@ func (s *session) run() {
 		}
 		line = strings.TrimRight(line, "\r\n")
 		s.srv.heard(line)
+		if s.srv.lies("PIPELINING") {
+			s.r.Discard(s.r.Buffered())
+		}
 		if s.command(line) != nil {
 			return
 		}
@@ -126,7 +155,10 @@ func (s *session) reply(code int, text string) error {
 func (s *session) command(line string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
-	case "EHLO", "HELO":
+	case "EHLO", "HELO", "LHLO":
+		if (strings.ToUpper(verb) == "LHLO") != s.srv.opt.LMTP {
+			break
+		}
 		return s.hello(strings.ToUpper(verb), rest)
 	case "STARTTLS":
 		return s.startTLS()
@@ -138,6 +170,10 @@ func (s *session) command(line string) error {
 		return s.rcpt(rest)
 	case "DATA":
 		return s.data()
+	case "BDAT":
+		if s.chunking() && !s.srv.lies("CHUNKING") {
+			return s.bdat(rest)
+		}
 	case "RSET":
 		s.msg = nil
 		return s.reply(250, "2.0.0 forgotten")
@@ -202,12 +238,10 @@ func (s *session) startTLS() error {
 	if err := s.reply(220, "2.0.0 go ahead"); err != nil {
 		return err
 	}
-	conn := tls.Server(s.conn, s.srv.tlsConfig())
-	if err := conn.Handshake(); err != nil {
+	if err := s.encrypt(); err != nil {
 		return err
 	}
-	s.conn, s.tls, s.helo, s.account = conn, true, "", ""
-	s.r, s.w = bufio.NewReader(conn), bufio.NewWriter(conn)
+	s.helo, s.account = "", ""
 	return nil
 }
 
@@ -265,6 +299,13 @@ func (s *session) mail(rest string) error {
 	if done, err := s.play(Mail, ""); done || err != nil {
 		return err
 	}
+	if n := s.srv.opt.MaxMessages; n > 0 && s.taken >= n {
+		s.reply(421, "4.7.0 enough for one session")
+		return errOver
+	}
+	if p := s.disowned(params); p != "" {
+		return s.disown(p)
+	}
 	s.msg = &Message{From: address, MailParams: params, Helo: s.helo, TLS: s.tls, Account: s.account}
 	return s.reply(250, "2.1.0 ok")
 }
@@ -276,6 +317,9 @@ func (s *session) rcpt(rest string) error {
 	address, params := path(rest)
 	if done, err := s.play(Rcpt, address); done || err != nil {
 		return err
+	}
+	if p := s.disowned(params); p != "" {
+		return s.disown(p)
 	}
 	s.msg.To = append(s.msg.To, address)
 	s.msg.RcptParams = append(s.msg.RcptParams, params)
@@ -312,6 +356,19 @@ func (s *session) data() error {
 	}
 	msg := s.msg
 	s.msg = nil
+	if err := s.amid(); err != nil {
+		return err
+	}
+	data, err := readData(s.r)
+	if err != nil {
+		return err
+	}
+	msg.Data = data
+	return s.finish(msg)
+}
+
+// amid plays the faults in the middle of a message.
+func (s *session) amid() error {
 	for _, f := range s.script {
 		if f.At == Body {
 			if _, err := s.r.Peek(bodyPart); err != nil {
@@ -323,12 +380,27 @@ func (s *session) data() error {
 			break
 		}
 	}
-	data, err := readData(s.r)
-	if err != nil {
-		return err
+	return nil
+}
+
+// finish answers the end of a message.
+func (s *session) finish(msg *Message) error {
+	s.taken++
+	if s.srv.opt.LMTP {
+		for i, to := range msg.To {
+			one := *msg
+			one.To, one.RcptParams = msg.To[i:i+1], msg.RcptParams[i:i+1]
+			if err := s.verdict(&one, to); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	msg.Data = data
-	done, err := s.play(EndOfData, "")
+	return s.verdict(msg, "")
+}
+
+func (s *session) verdict(msg *Message, to string) error {
+	done, err := s.play(EndOfData, to)
 	switch {
 	case errors.Is(err, errOver) && !s.refuses():
 		s.srv.record(*msg)

@@ -39,6 +39,9 @@ type Options struct {
 	// Budgets counts what hosts with Limits are given; nil is a count that
 	// begins with the Courier.
 	Budgets *relay.Budgets
+	// MaxIdle bounds the connections that are kept for further deliveries, to
+	// all destinations together; 200 if 0.
+	MaxIdle int
 	// Logger gets details at debug level; the runner logs the results.
 	Logger *slog.Logger
 }
@@ -46,9 +49,11 @@ type Options struct {
 // Courier delivers by SMTP. It keeps connections for a few seconds after a
 // delivery, for the next to the same destination. It is safe for concurrent use.
 type Courier struct {
-	opt  Options
-	pool pool
-	rest rests
+	opt     Options
+	pool    pool
+	rest    rests
+	manners manners
+	buffers *buffers
 }
 
 var _ relay.Courier = (*Courier)(nil)
@@ -71,7 +76,7 @@ func New(opt Options) *Courier {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	opt.Timeouts = opt.Timeouts.normal()
-	return &Courier{opt: opt}
+	return &Courier{opt: opt, pool: pool{max: opt.MaxIdle}, buffers: newBuffers()}
 }
 
 // Close ends the connections that are kept, and waits until they are gone.
@@ -126,7 +131,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 // answered for everyone, else the last fault or a bodyError.
 func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 	key := poolKey{route: cmp.Or(d.whole, d.job.Route), domain: d.job.Domain, host: d.host}
-	if s := c.pool.take(key); s != nil && s.sent >= maxUses {
+	if s := c.pool.take(key); s != nil && s.sent >= s.maxTransactions() {
 		// Before the next is opened: the next hop may count connections.
 		s.quit(quitTime)
 	} else if s != nil && d.job.Envelope.RequireTLS && !s.certain {
@@ -185,12 +190,30 @@ func (c *Courier) tryTarget(ctx context.Context, d *delivery, t target, key pool
 			break
 		}
 		last = c.tryHost(ctx, d, l, key)
+		for range len(d.results) + mostLies {
+			if !isAgain(last) || d.over(last) || ctx.Err() != nil {
+				break
+			}
+			if l, _, last = c.dial(ctx, d, l.t, []netip.Addr{l.t.addr}); l != nil {
+				last = c.tryHost(ctx, d, l, key)
+			}
+		}
 		if d.over(last) {
 			break
 		}
-		c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "remote", l.t.remote(), "error", last)
+		c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "error", last)
 	}
 	return last
+}
+
+// mostLies is how many extensions a host may be found out not to know.
+const mostLies = 2
+
+// isAgain tells whether a fresh connection to the same host is worth making:
+// once for each such extension, and whenever it has taken a message before.
+func isAgain(err error) bool {
+	f := (*fault)(nil)
+	return errors.As(err, &f) && f.again
 }
 
 // over tells whether there is nothing left that another host could do.
@@ -262,14 +285,8 @@ func (c *Courier) tryHost(ctx context.Context, d *delivery, l *line, key poolKey
 // use runs a delivery on a session, and keeps or ends the session. Closing
 // the connection is how the end of ctx reaches it.
 func (c *Courier) use(ctx context.Context, d *delivery, s *session, key poolKey) error {
-	stop := context.AfterFunc(ctx, func() { s.close() })
-	var err error
-	if s.sent > 0 {
-		err = s.reset()
-	}
-	if err == nil {
-		err = d.run(s)
-	}
+	stop := context.AfterFunc(ctx, s.close)
+	err := d.run(s)
 	d.leave(s, err)
 	if !stop() || err != nil || s.gone {
 		s.close()

@@ -1,8 +1,6 @@
 package remote
 
 import (
-	"bufio"
-	"bytes"
 	"strings"
 	"testing"
 )
@@ -21,29 +19,25 @@ var dataTests = []struct{ name, in, want string }{
 	{"LF CR", "a\n\r.\n", "a\r\n .\r\n.\r\n"},
 }
 
-func stuff(t *testing.T, in string, part int) string {
-	t.Helper()
-	var buf bytes.Buffer
-	w := bufio.NewWriter(&buf)
-	d := dataWriter{w: w, bol: true}
+// stuff is what is sent of a body by DATA, and by BDAT without a dot.
+func stuff(in string, part int, dots bool) string {
+	var out []byte
+	l := newLines(dots)
 	for len(in) > 0 {
 		n := min(part, len(in))
-		if err := d.write([]byte(in[:n])); err != nil {
-			t.Fatal(err)
-		}
+		out = l.append(out, []byte(in[:n]))
 		in = in[n:]
 	}
-	if err := d.end(); err != nil {
-		t.Fatal(err)
+	if out = l.end(out); dots {
+		out = append(out, ".\r\n"...)
 	}
-	w.Flush()
-	return buf.String()
+	return string(out)
 }
 
-func TestDataWriter(t *testing.T) {
+func TestLines(t *testing.T) {
 	for _, tt := range dataTests {
 		for part := 1; part <= 4; part++ {
-			if got := stuff(t, tt.in, part); got != tt.want {
+			if got := stuff(tt.in, part, true); got != tt.want {
 				t.Errorf("%s, in parts of %d: got %q, want %q", tt.name, part, got, tt.want)
 			}
 		}
@@ -52,15 +46,20 @@ func TestDataWriter(t *testing.T) {
 
 // Whatever the body is, there is one end of data, at the end, and no bare CR
 // or LF, however it is cut into parts.
-func FuzzDataWriter(f *testing.F) {
+func FuzzLines(f *testing.F) {
 	for _, tt := range dataTests {
 		f.Add(tt.in, 3)
 	}
 	f.Fuzz(func(t *testing.T, in string, part int) {
 		part = 1 + (part&0xff)%7
-		got := stuff(t, in, part)
-		if whole := stuff(t, in, max(1, len(in))); got != whole {
+		got := stuff(in, part, true)
+		if whole := stuff(in, max(1, len(in)), true); got != whole {
 			t.Fatalf("in parts %q, whole %q", got, whole)
+		}
+		chunk := stuff(in, part, false)
+		unstuffed := strings.TrimSuffix(strings.TrimPrefix(strings.ReplaceAll("\r\n"+got, "\r\n..", "\r\n."), "\r\n"), ".\r\n")
+		if chunk != unstuffed {
+			t.Fatalf("BDAT %q, DATA %q", chunk, got)
 		}
 		if i := strings.Index("\r\n"+got, "\r\n.\r\n"); i != len(got)-len(".\r\n") {
 			t.Fatalf("end of data at %d of %q", i, got)
@@ -75,7 +74,7 @@ func FuzzDataWriter(f *testing.F) {
 // The last guard against commands within commands, whatever came before it.
 func TestCommandGuard(t *testing.T) {
 	for _, bad := range []string{"EHLO a\r\nQUIT", "EHLO a\nQUIT", "EHLO a\x00"} {
-		w := newWire(nil, Timeouts{})
+		w := newWire(nil, Timeouts{}, newBuffers())
 		if err := w.put(bad); err != errCommand {
 			t.Errorf("put(%q): %v", bad, err)
 		}

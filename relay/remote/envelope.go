@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,37 +12,44 @@ import (
 	"restante/relay"
 )
 
+// mailCommand is MAIL with the parameters of what the next hop offers; used is
+// what of that was used.
 func (t *transaction) mailCommand() string {
 	env := &t.job.Envelope
 	var b strings.Builder
-	fmt.Fprintf(&b, "MAIL FROM:<%s>", env.From)
-	if t.s.offers("SIZE") && !(t.seven != nil && t.s.narrow()) {
-		fmt.Fprintf(&b, " SIZE=%d", t.job.Body.Size())
+	b.WriteString("MAIL FROM:<" + env.From.String() + ">")
+	t.used = t.used[:0]
+	use := func(keyword, params string) {
+		t.used = append(t.used, keyword)
+		b.WriteString(params)
+	}
+	if t.s.offers("SIZE") && !t.converted() {
+		use("SIZE", " SIZE="+strconv.FormatInt(t.job.Body.Size(), 10))
 	}
 	if t.s.offers("8BITMIME") && env.EightBit {
-		b.WriteString(" BODY=8BITMIME")
+		use("8BITMIME", " BODY=8BITMIME")
 	}
 	if t.s.offers("SMTPUTF8") && (env.UTF8 || t.needsUTF8()) {
-		b.WriteString(" SMTPUTF8")
+		use("SMTPUTF8", " SMTPUTF8")
 	}
 	if env.RequireTLS {
-		b.WriteString(" REQUIRETLS")
+		use("REQUIRETLS", " REQUIRETLS")
 	}
 	if !env.By.IsZero() && t.s.offers("DELIVERBY") {
-		b.WriteString(" BY=" + by(env.By, t.now()))
+		use("DELIVERBY", " BY="+by(env.By, t.now()))
 	}
 	if env.Priority != 0 && t.s.offers("MT-PRIORITY") {
-		fmt.Fprintf(&b, " MT-PRIORITY=%d", env.Priority)
+		use("MT-PRIORITY", " MT-PRIORITY="+strconv.Itoa(env.Priority))
 	}
 	if t.dsn {
 		switch env.Ret {
 		case mail.ReturnFull:
-			b.WriteString(" RET=FULL")
+			use("DSN", " RET=FULL")
 		case mail.ReturnHeaders:
-			b.WriteString(" RET=HDRS")
+			use("DSN", " RET=HDRS")
 		}
 		if id := xtext(env.EnvID); id != "" && len(id) <= maxEnvID {
-			b.WriteString(" ENVID=" + id)
+			use("DSN", " ENVID="+id)
 		}
 	}
 	return b.String()

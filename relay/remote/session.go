@@ -19,11 +19,21 @@ import (
 type fault struct {
 	status mail.Status
 	cause  error // nil where the status says it all
+	// again tells that a fresh connection to the same host is worth making.
+	again bool
 }
 
 func (f *fault) Unwrap() error { return f.cause }
 
 func (f *fault) Error() string { return f.status.String() }
+
+// again marks a fault as one that a fresh connection may be without.
+func again(err error) error {
+	if f := (*fault)(nil); errors.As(err, &f) {
+		f.again = true
+	}
+	return err
+}
 
 // errClearText wraps a TLS handshake that failed and need not have been made.
 var errClearText = errors.New("TLS failed, the clear may do")
@@ -50,8 +60,12 @@ type session struct {
 	dirty bool
 	// gone tells that the next hop takes no more on this connection.
 	gone bool
-	// sent counts the transactions.
-	sent int
+	// sent counts the transactions, done those that came to a verdict.
+	sent, done int
+	// place is the session's in the pool, once it had one; manners what is
+	// remembered of its host.
+	place   *idler
+	manners *manners
 }
 
 // fault makes an error of a status, with the session's host.
@@ -69,7 +83,7 @@ func (s *session) broken(doing string, err error) error {
 func reason(err error) string {
 	op := (*net.OpError)(nil)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		return "timed out"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed by the next hop"
@@ -81,13 +95,15 @@ func reason(err error) string {
 	return clean(err.Error(), maxText)
 }
 
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
 // begin makes a session of a connection. An error is a *fault, or wraps
 // errClearText if the route would do without TLS and clear is not yet set. ctx
 // is watched by the caller of the session too: closing the connection is what
 // ends it.
 func (c *Courier) begin(ctx context.Context, job *relay.Job, l *line, clear bool) (*session, error) {
-	s := &session{route: job.Route, job: job, target: l.t, remote: l.t.remote()}
-	s.wire = newWire(l.conn, c.opt.Timeouts)
+	s := &session{route: job.Route, job: job, target: l.t, remote: l.t.remote(), manners: &c.manners}
+	s.wire = newWire(l.conn, c.opt.Timeouts, c.buffers)
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
 	err := c.open(s, l.t, clear)
 	s.job = nil // a kept session must not hold on to a message
@@ -98,7 +114,13 @@ func (c *Courier) begin(ctx context.Context, job *relay.Job, l *line, clear bool
 		s.close()
 		return nil, err
 	}
+	c.manners.mind(l.t.address(), s.ext, time.Now())
 	return s, nil
+}
+
+// distrust remembers that the host does not do what it offers.
+func (s *session) distrust(keyword string) {
+	s.manners.distrust(s.target.address(), keyword, time.Now())
 }
 
 // open takes a fresh connection through greeting, EHLO, TLS and login.
@@ -129,22 +151,26 @@ func (c *Courier) open(s *session, t target, clear bool) error {
 	return c.authenticate(s)
 }
 
-// hello sends EHLO, or HELO to those that do not know it, and notes what is
-// offered.
+// hello sends EHLO, or HELO to those that do not know it, or LHLO (RFC 2033),
+// and notes what is offered.
 func (s *session) hello(name string) error {
 	s.ext = make(map[string]string)
-	rep, err := s.wire.ask("EHLO " + name)
-	if err != nil {
-		return s.broken("EHLO", err)
+	verb := "EHLO"
+	if s.route.LMTP {
+		verb = "LHLO"
 	}
-	if rep.is(5) {
+	rep, err := s.wire.ask(verb + " " + name)
+	if err != nil {
+		return s.broken(verb, err)
+	}
+	if rep.is(5) && !s.route.LMTP {
 		if rep, err = s.wire.ask("HELO " + name); err != nil {
 			return s.broken("HELO", err)
 		}
 		rep.lines = rep.lines[:1]
 	}
 	if rep.code != 250 {
-		return s.fault(soft("EHLO: ", rep.status(s.remote)))
+		return s.fault(soft(verb+": ", rep.status(s.remote)))
 	}
 	for _, line := range rep.lines[1:] {
 		keyword, params, _ := strings.Cut(line, " ")
@@ -181,8 +207,7 @@ func (c *Courier) authenticate(s *session) error {
 	return s.login(r.Username, password)
 }
 
-// reset ends a transaction that was left open, and shows that the connection
-// is alive.
+// reset ends a transaction that was left open.
 func (s *session) reset() error {
 	rep, err := s.wire.ask("RSET")
 	if err != nil {
@@ -204,7 +229,7 @@ func (s *session) close() {
 
 // quit ends the session in form. It must not be used inside a body.
 func (s *session) quit(within time.Duration) {
-	if s.wire.put("QUIT") == nil && s.wire.conn.SetWriteDeadline(time.Now().Add(within)) == nil && s.wire.bw.Flush() == nil {
+	if s.wire.put("QUIT") == nil && s.wire.flushWithin(within) == nil {
 		// The reply is waited for so that the next hop does not see a reset;
 		// what it says does not matter.
 		s.wire.read(within)

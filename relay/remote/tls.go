@@ -61,6 +61,8 @@ func (c *Courier) handshake(s *session, t target) error {
 		MinVersion: max(tls.VersionTLS12, s.route.MinTLS),
 		// The certificate is checked by VerifyConnection.
 		InsecureSkipVerify: true,
+		// A message is sent in few records: what is sent is there as a whole.
+		DynamicRecordSizingDisabled: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if err := c.check(t.demand, s.route, state); !errors.As(err, &bad) || t.demand.lenient {
 				return nil
@@ -94,7 +96,7 @@ func (c *Courier) handshake(s *session, t target) error {
 	default:
 		c.judged(s, t, nil)
 	}
-	s.wire = newWire(conn, c.opt.Timeouts)
+	s.wire = newWire(conn, c.opt.Timeouts, c.buffers)
 	state := conn.ConnectionState()
 	s.tls, s.state = tls.VersionName(state.Version), &state
 	if bad == nil {

@@ -55,13 +55,7 @@ func Explain(opt Options, v Visit) (Standing, []Answer, accept.Submission) {
 		Envelope: mail.Envelope{From: v.From, Client: mail.Client{Addr: v.Addr, Account: v.Account}},
 		Trusted:  p.trustedClient(c), Screened: true, Complete: p.completes(c),
 	}
-	standing := Stranger
-	switch {
-	case c.account != "":
-		standing = Authenticated
-	case p.trustedClient(c):
-		standing = TrustedClient
-	}
+	standing := p.standing(c)
 	answer := func(command string, to mail.Address, good reply, err error) Answer {
 		a := Answer{Command: command, To: to, Reply: good.String()}
 		if err != nil {
@@ -90,6 +84,28 @@ func Explain(opt Options, v Visit) (Standing, []Answer, accept.Submission) {
 		s.Recipients = nil
 	}
 	return standing, answers, s
+}
+
+// standing is what a client may send by.
+func (p *policy) standing(c client) Standing {
+	switch {
+	case c.account != "":
+		return Authenticated
+	case p.trustedClient(c):
+		return TrustedClient
+	}
+	return Stranger
+}
+
+// rule tells in the story of a message why it was taken.
+func (s Standing) rule() string {
+	switch s {
+	case Authenticated:
+		return "authenticated"
+	case TrustedClient:
+		return "trusted address"
+	}
+	return "for recipients here"
 }
 
 func senderAccepted() reply    { return reply{250, code{2, 1, 0}, "Sender accepted"} }

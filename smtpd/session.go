@@ -218,7 +218,7 @@ func (s *session) submission() accept.Submission {
 	p, c := &s.srv.policy, s.client()
 	return accept.Submission{
 		Envelope: s.sealed(), Recipients: s.tx.rcpts,
-		Trusted: p.trustedClient(c), TLS: s.tlsText(), Screened: true, Complete: p.completes(c),
+		Trusted: p.trustedClient(c), TLS: s.tlsText(), Screened: true, Complete: p.completes(c), Rule: p.standing(c).rule(),
 		Trace: s.trace,
 	}
 }

@@ -126,6 +126,9 @@ type Submission struct {
 	Trusted bool
 	// TLS describes the client's encryption, "" without.
 	TLS string
+	// Rule is why the message is taken, and By who brought it, if that is no
+	// account of ours: for its story.
+	Rule, By string
 	// Screened messages are shown to the screens.
 	Screened bool
 	// Complete tells that the message is our own: from one of our users,

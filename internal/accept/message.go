@@ -35,6 +35,12 @@ type Message struct {
 	jobs   []SignJob
 	fields []byte // of the screens, behind the trace
 	edited bool   // a screen changed the header
+
+	// For the story: the rules that were applied, what screens did, and whose
+	// the deposits are, as far as those are the plan's.
+	steps  []taken
+	said   []spool.Event
+	owners []mail.Address
 }
 
 // Begin takes in a message of our own making, which is written whole: a report,
@@ -61,13 +67,14 @@ func (a *Acceptor) Submit(s Submission) (*Message, error) {
 
 // plan finds out what becomes of the message, for the recipients as they are.
 func (m *Message) plan() error {
-	p, err := m.a.Plan(m.sub, nil)
+	m.steps = nil
+	p, err := m.a.Plan(m.sub, m.noteStep)
 	if err != nil {
 		return err
 	}
 	m.msg.Envelope = m.sub.Envelope
 	m.msg.Envelope.From = p.From
-	m.msg.Deposits, m.msg.Tasks, m.local = p.Deposits, p.Tasks, p.local
+	m.msg.Deposits, m.msg.Tasks, m.local, m.owners = p.Deposits, p.Tasks, p.local, p.owners
 	return nil
 }
 
@@ -191,6 +198,7 @@ func (m *Message) Commit(ctx context.Context) (spool.Receipt, error) {
 		m.staged.Abort()
 		return spool.Receipt{ID: m.staged.ID()}, err
 	}
+	m.begun()
 	return m.staged.Commit(ctx, m.msg)
 }
 
@@ -207,6 +215,7 @@ func (m *Message) Report() spool.Report {
 		}
 		_ = m.seal(context.Background(), m.block.Edit())
 	}
+	m.begun()
 	return spool.Report{Staged: m.staged, Message: m.msg}
 }
 
@@ -239,6 +248,7 @@ func (m *Message) seal(ctx context.Context, e *header.Editor) error {
 	if m.parser != nil {
 		m.found = m.divided(e)
 	}
+	m.name(e)
 	fields := e.Fields()
 	var head []byte
 	for _, job := range m.jobs {

@@ -75,6 +75,7 @@ func (m *Message) obey(ctx context.Context, e *header.Editor) (keep bool, err er
 			quarantine = v.Quarantine
 		}
 		m.fields = append(m.fields, v.Fields...)
+		m.tellVerdict(v)
 		for _, edit := range v.Edits {
 			m.edited = true
 			apply(e, edit)
@@ -93,6 +94,7 @@ func (m *Message) obey(ctx context.Context, e *header.Editor) (keep bool, err er
 		}
 	}
 	if quarantine != "" {
+		m.screened("quarantined: %s", quarantine)
 		log.Info("quarantined by a screen", "reason", quarantine)
 		return true, m.quarantine()
 	}
@@ -153,6 +155,7 @@ func (m *Message) replace(body io.Reader) error {
 	m.staged = staged
 	old.Abort()
 	m.a.opt.Logger.Info("the body was replaced by a screen", "id", staged.ID().String(), "instead", old.ID().String())
+	m.screened("the body was replaced, which was %s before", old.ID())
 	m.begin()
 	eight := &eightBit{w: storer{m}}
 	if _, err := io.Copy(eight, body); err != nil {

@@ -130,6 +130,8 @@ type Plan struct {
 	Tasks    []spool.Task
 	// local tells that something is or will be deposited.
 	local bool
+	// owners are the recipients whose the deposits are.
+	owners []mail.Address
 }
 
 // Plan tells what would become of a message. trace, unless it is nil, is told
@@ -231,6 +233,7 @@ func (p *planner) deposit(account string, to mail.Address) {
 		return
 	}
 	p.accounts[account] = true
+	p.owners = append(p.owners, to)
 	p.Deposits = append(p.Deposits, spool.Deposit{
 		Account: account,
 		Mailbox: spool.Inbox,

@@ -144,7 +144,7 @@ func (sub *submission) read(body io.Reader) (*header.Block, io.Reader, error) {
 // commit makes the message durable for the recipients there are.
 func (sub *submission) commit(ctx context.Context, block *header.Block, rest io.Reader) (Submitted, error) {
 	s := sub.server
-	m, err := s.opt.Accept.Submit(accept.Submission{Envelope: sub.env, Recipients: sub.rcpts, Trusted: true, Complete: true})
+	m, err := s.opt.Accept.Submit(accept.Submission{Envelope: sub.env, Recipients: sub.rcpts, Trusted: true, Complete: true, By: sub.peer.Name, Rule: "handed over on this machine"})
 	if err != nil {
 		return Submitted{}, err
 	}

@@ -44,6 +44,15 @@ func (b *Block) Edit() *Editor {
 	return e
 }
 
+// Get returns the unfolded value of the first field of a name.
+func (e *Editor) Get(name string) (value string, ok bool) {
+	i := e.find(name, 1)
+	if i < 0 {
+		return "", false
+	}
+	return Parse(e.pieces[i].raw).Get(name)
+}
+
 // Fields returns the header as it stands now, without the empty line. The last
 // line has its line end.
 func (e *Editor) Fields() []byte {

@@ -106,6 +106,7 @@ func (r *Runner) composeOwn(s *spool.Settlement, l spool.Lease, v verdict) (ok b
 			return l.Cause != spool.CauseExpired
 		}
 		s.Reports = append(s.Reports, report)
+		v.refs.released = report.Staged.ID()
 	}
 	if len(v.deposited) > 0 {
 		report, err := r.report(dsn.Delivered, l, v, v.deposited)
@@ -115,6 +116,7 @@ func (r *Runner) composeOwn(s *spool.Settlement, l spool.Lease, v verdict) (ok b
 		}
 		if err == nil {
 			s.Reports = append(s.Reports, report)
+			v.refs.deposited = report.Staged.ID()
 		}
 	}
 	return true

@@ -84,12 +84,14 @@ func (r *Runner) settle(ctx context.Context, l spool.Lease, s spool.Settlement) 
 func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 	s := v.Settlement
 	s.Results = append([]spool.Result(nil), v.Results...)
+	v.refs = new(refs)
 	parked, later := false, false
 	if len(v.failed) > 0 {
 		report, err := r.report(dsn.Failed, l, v, v.failed)
 		switch {
 		case err == nil:
 			s.Reports = append(s.Reports, report)
+			v.refs.failed = report.Staged.ID()
 			for _, i := range v.failed {
 				s.Results[i].Ended = true
 			}
@@ -104,6 +106,7 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 		report, err := r.report(dsn.Delayed, l, v, v.late)
 		if err == nil {
 			s.Reports = append(s.Reports, report)
+			v.refs.late = report.Staged.ID()
 		} else if !errors.Is(err, errNobody) {
 			r.opt.Logger.Error("delay warning cannot be made, will be tried again", append(attrs(l), "error", err)...)
 			return s, false
@@ -116,6 +119,7 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 		report, err := r.report(dsn.Relayed, l, v, v.passed)
 		if err == nil {
 			s.Reports = append(s.Reports, report)
+			v.refs.passed = report.Staged.ID()
 		} else {
 			// The delivery is a fact, and must be recorded with or without it.
 			r.opt.Logger.Error("notice of delivery cannot be made", append(attrs(l), "error", err)...)
@@ -135,6 +139,7 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 		s.KeepDue = false
 		s.Delay = max(s.Delay, r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand()))
 	}
+	s.Events = r.story(l, &v, &s)
 	return s, !(later && l.Cause == spool.CauseExpired && ended == 0)
 }
 

@@ -25,6 +25,11 @@ type verdict struct {
 	last []mail.Status
 	// tried tells whose attempt was now.
 	tried bool
+	// For the story: attempted are those recipients, ascending, contacts the
+	// hosts that were turned to, refs the messages that compose makes.
+	attempted []int
+	contacts  []Contact
+	refs      *refs
 }
 
 // deliver has the courier make an attempt. A panic in it costs this attempt.
@@ -135,7 +140,7 @@ func (r *Runner) interrupted(l spool.Lease, tried []int, out Outcome) verdict {
 // begin makes a verdict with the status of everybody, new or as it was.
 func begin(l spool.Lease, tried []int, out Outcome) verdict {
 	n := len(l.Task.Recipients)
-	v := verdict{last: make([]mail.Status, n), tried: len(tried) > 0}
+	v := verdict{last: make([]mail.Status, n), tried: len(tried) > 0, attempted: tried, contacts: out.Contacts}
 	v.Results = make([]spool.Result, n)
 	for i, r := range l.Task.Recipients {
 		v.last[i] = r.Last

@@ -134,6 +134,7 @@ func (m *Message) redirect(v screen.Verdict) error {
 			m.a.opt.Logger.Warn("a screen added a recipient that is not there", "id", m.ID().String(), "to", to.String())
 			continue
 		}
+		m.screened("recipient added: %s", to)
 		m.sub.Recipients = append(m.sub.Recipients, mail.Recipient{To: to})
 	}
 	env := m.msg.Envelope // with what became known of the body

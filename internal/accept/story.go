@@ -120,7 +120,4 @@ func (m *Message) tellVerdict(v screen.Verdict) {
 	for _, to := range v.Remove {
 		m.screened("recipient removed: %s", to)
 	}
-	for _, to := range v.Add {
-		m.screened("recipient added: %s", to)
-	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"errors"
+	"net"
 	"slices"
 	"strconv"
 )
@@ -39,7 +40,7 @@ func (h Host) String() string {
 	case h.Port == 0:
 		return h.Name
 	}
-	return h.Name + ":" + strconv.Itoa(h.Port)
+	return net.JoinHostPort(h.Name, strconv.Itoa(h.Port))
 }
 
 // Special tells whether the host asks for something of its own.

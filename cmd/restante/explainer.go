@@ -336,17 +336,37 @@ func way(r *relay.Route, d spool.Destination) string {
 	}
 	var hosts []string
 	for _, h := range r.Hosts {
-		name := h.Name
-		if h.Port > 0 {
-			name = fmt.Sprintf("%s:%d", name, h.Port)
-		}
-		hosts = append(hosts, name)
+		hosts = append(hosts, hostOf(h))
 	}
 	text := fmt.Sprintf("route %s, to %s", r.Name, strings.Join(hosts, ", "))
 	if r.Username != "" {
 		text += " with login as " + r.Username
 	}
 	return text
+}
+
+// hostOf tells of a host with what is its own.
+func hostOf(h relay.Host) string {
+	var own []string
+	if h.Order > 0 {
+		own = append(own, fmt.Sprintf("order %d", h.Order))
+	}
+	if h.Weight > 0 {
+		own = append(own, fmt.Sprintf("weight %d", h.Weight))
+	}
+	if h.Username != "" {
+		own = append(own, "login as "+h.Username)
+	}
+	if h.TLS != nil {
+		own = append(own, "TLS "+h.TLS.String())
+	}
+	if h.Limits.Daily > 0 {
+		own = append(own, fmt.Sprintf("%d recipients a day", h.Limits.Daily))
+	}
+	if len(own) == 0 {
+		return h.String()
+	}
+	return fmt.Sprintf("%s (%s)", h, strings.Join(own, ", "))
 }
 
 func protection(r *relay.Route) string {

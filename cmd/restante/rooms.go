@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"restante/imapd"
 	"restante/internal/accept"
@@ -230,7 +231,33 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 			}
 			route.Hosts = append(route.Hosts, host)
 		}
+		for _, h := range r.Smarthosts {
+			route.Kind = relay.Smarthost
+			route.Hosts = append(route.Hosts, smarthost(h, modes))
+		}
 		routes = append(routes, route)
 	}
 	return routes
+}
+
+// smarthost is what a [[route.host]] says. It has been checked.
+func smarthost(h config.Smarthost, modes map[config.TLSMode]relay.TLSMode) relay.Host {
+	host := relay.Host{
+		Name: h.Address, Order: h.Order, Weight: h.Weight, Username: h.Username,
+		Limits: relay.Limits{Daily: h.DailyQuota},
+	}
+	if name, port, err := net.SplitHostPort(h.Address); err == nil {
+		host.Name = name
+		host.Port, _ = strconv.Atoi(port) // checked
+	} else {
+		host.Name = strings.TrimSuffix(strings.TrimPrefix(h.Address, "["), "]")
+	}
+	if h.Username != "" {
+		host.Password = h.Secret
+	}
+	if h.TLS != "" {
+		mode := modes[h.TLS]
+		host.TLS = &mode
+	}
+	return host
 }

@@ -125,10 +125,13 @@ func normalPattern(s string) (pattern, why string) {
 }
 
 func (ch *checker) nextHop(at keyPath, r Route) {
-	if len(r.NextHop) == 0 {
+	switch {
+	case len(r.NextHop) == 0 && len(r.Smarthosts) == 0:
 		ch.problem(at, `route %q has no next_hop; give hosts, ["smtp.example.net:587"], or "mx"`, r.Name)
+	case len(r.Smarthosts) > 0:
+		ch.smarthosts(at, r)
 	}
-	ch.oneOf(at.key("tls"), "tls", string(r.TLS), string(TLSNone), string(TLSOpportunistic), string(TLSRequired), string(TLSImplicit))
+	ch.oneOf(at.key("tls"), "tls", string(r.TLS), tlsModes()...)
 	if r.MX() {
 		if r.TLS == TLSImplicit {
 			ch.problem(at.key("tls"), `route %q: mail exchangers do not speak implicit TLS; use tls = "required" or "opportunistic"`, r.Name)

@@ -63,6 +63,49 @@ name = "three"
 domains = ["c.org"]
 next_hop = "a.example"
 `, nil},
+		{"hosts", domain + `[[route]]
+name = "one"
+domains = "*"
+tls = "required"
+username = "u"
+password = "p"
+[[route.host]]
+address = "a.example"
+weight = 3
+[[route.host]]
+address = "[::1]:26"
+order = 1
+tls = "none"
+username = "u2"
+password = "p2"
+daily_quota = 5
+`, nil},
+		{"bad hosts", domain + `[[route]]
+name = "one"
+domains = "*"
+next_hop = "b.example"
+[[route.host]]
+weight = 2000
+[[route.host]]
+address = "a.example:0"
+username = "u"
+password_file = "nowhere"
+[[route.host]]
+address = "c.example"
+tls = "maybe"
+password = "p"
+[[route.host]]
+address = "c.example"
+tls = "implicit"
+username = "u"
+password = "p"
+password_file = "q"
+`, []string{
+			`6: route "one" has next_hop and [[route.host]]; keep one`, `7: address "" of a host of route "one"`, `8: weight of host "" of route "one" must be at most 1000`,
+			`9: host "a.example:0" of route "one" could be sent the password in the clear`, `10: address "a.example:0" of a host of route "one" has the bad port "0"`,
+			`12: password of host "a.example:0" of route "one"`, `13: host "c.example" of route "one" has a password and no username`,
+			`15: tls must be one of`, `22: host "c.example" of route "one" has password and password_file`,
+		}},
 		{"bad conditions", domain + `[[route]]
 name = "one"
 next_hop = "a.example"

@@ -312,6 +312,27 @@ type Route struct {
 	Senders  Strings `toml:"senders"`
 	Accounts Strings `toml:"accounts"`
 	Headers  Strings `toml:"headers"`
+	// Smarthosts take the place of NextHop where the hosts differ in more than
+	// their names.
+	Smarthosts []Smarthost `toml:"host"`
+}
+
+// Smarthost is one host of a route.
+type Smarthost struct {
+	// Address is "host" or "host:port", as in Route.NextHop.
+	Address string `toml:"address"`
+	// Hosts of a lower Order are tried before others, equal ones by lot in
+	// proportion to Weight; those of Weight 0 follow as they are listed.
+	Order  int `toml:"order"`
+	Weight int `toml:"weight"`
+	// Username with Password, or PasswordFile, and TLS are in the place of the
+	// route's where they are given.
+	Username     string  `toml:"username"`
+	Password     string  `toml:"password"`
+	PasswordFile string  `toml:"password_file"`
+	TLS          TLSMode `toml:"tls"`
+	// DailyQuota bounds the recipients of a day; 0 is no bound.
+	DailyQuota int `toml:"daily_quota"`
 }
 
 // conditional tells whether the route has conditions beside its domains.

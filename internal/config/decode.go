@@ -236,6 +236,9 @@ func placeName(at keyPath) string {
 		return "at the top of the file"
 	}
 	name := strings.Trim(at[0], `"`)
+	if len(at) > 3 {
+		return "in [[" + name + "." + strings.Trim(at[2], `"`) + "]]"
+	}
 	if len(at) > 1 {
 		return "in [[" + name + "]]"
 	}

@@ -12,7 +12,7 @@ const exampleFile = "../../config.toml.example"
 
 // setting matches a line of the example that is a setting taken out: comments
 // in words have a space behind the "#".
-var setting = regexp.MustCompile(`^#(\[\[?([a-z]+)\]\]?|("[^"]+"|[a-z_][a-z0-9_]*) = (.*))$`)
+var setting = regexp.MustCompile(`^#(\[\[?([a-z]+(?:\.[a-z]+)?)\]\]?|("[^"]+"|[a-z_][a-z0-9_]*) = (.*))$`)
 
 // exampleText returns the example with all settings put back.
 func exampleText(t *testing.T) (asIs, full string) {
@@ -121,7 +121,13 @@ func TestExampleHasEveryKey(t *testing.T) {
 			}
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
 			for _, g := range fieldsOf(ft.Elem()) {
-				checkStated(t, f.key, ft.Elem(), g, stated[f.key+"."+g.key])
+				if inner := ft.Elem().Field(g.index).Type; inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {
+					for _, h := range fieldsOf(inner.Elem()) {
+						checkStated(t, f.key+"."+g.key, h, stated[f.key+"."+g.key+"."+h.key])
+					}
+					continue
+				}
+				checkStated(t, f.key, g, stated[f.key+"."+g.key])
 			}
 		case ft.Kind() == reflect.Map:
 			// Its keys are free; that there are some is tested above.
@@ -132,8 +138,12 @@ func TestExampleHasEveryKey(t *testing.T) {
 }
 
 func isList(section string) bool {
+	section, _, inner := strings.Cut(strings.TrimSuffix(section, "."), ".")
+	if inner {
+		return true
+	}
 	for _, f := range fieldsOf(reflect.TypeFor[Config]()) {
-		if f.key+"." == section {
+		if f.key == section {
 			return reflect.TypeFor[Config]().Field(f.index).Type.Kind() == reflect.Slice
 		}
 	}
@@ -143,7 +153,7 @@ func isList(section string) bool {
 var defaultText = regexp.MustCompile(`Default: ("[^"]*"|\[\]|[a-z0-9]+)`)
 
 // checkStated compares the default that a comment states with the type's.
-func checkStated(t *testing.T, section string, typ reflect.Type, f field, comment string) {
+func checkStated(t *testing.T, section string, f field, comment string) {
 	t.Helper()
 	if strings.Contains(comment, "Required.") {
 		return
@@ -154,16 +164,20 @@ func checkStated(t *testing.T, section string, typ reflect.Type, f field, commen
 		return
 	}
 	element := func(text string) any {
-		c, err := parse("x", "[["+section+"]]\n"+text)
+		outer, inner, nested := strings.Cut(section, ".")
+		file := "[[" + outer + "]]\n"
+		if nested {
+			file += "[[" + section + "]]\n"
+		}
+		c, err := parse("x", file+text)
 		if err != nil {
 			t.Fatalf("[[%s]] %s: %v", section, f.key, err)
 		}
-		v := reflect.ValueOf(c).Elem()
-		for _, g := range fieldsOf(v.Type()) {
-			if g.key == section {
-				v = v.Field(g.index).Index(0).Field(f.index)
-			}
+		v := keyed(reflect.ValueOf(c).Elem(), outer).Index(0)
+		if nested {
+			v = keyed(v, inner).Index(0)
 		}
+		v = v.Field(f.index)
 		if v.Kind() == reflect.Slice && v.Len() == 0 {
 			return nil
 		}
@@ -172,4 +186,14 @@ func checkStated(t *testing.T, section string, typ reflect.Type, f field, commen
 	if got, want := element(f.key+" = "+m[1]), element(""); !reflect.DeepEqual(got, want) {
 		t.Errorf("[[%s]] %s: the example states the default %v, it is %v", section, f.key, got, want)
 	}
+}
+
+// keyed is the field of a struct that has a key.
+func keyed(v reflect.Value, key string) reflect.Value {
+	for _, f := range fieldsOf(v.Type()) {
+		if f.key == key {
+			return v.Field(f.index)
+		}
+	}
+	return reflect.Value{}
 }

@@ -25,6 +25,14 @@ func (r Route) Secret() (string, error) {
 	return readSecret(r.PasswordFile)
 }
 
+// Secret returns the password of the host's Username, as Route.Secret does.
+func (s Smarthost) Secret() (string, error) {
+	if s.PasswordFile == "" {
+		return s.Password, nil
+	}
+	return readSecret(s.PasswordFile)
+}
+
 // Secret returns the account's password hash or, if its file holds the
 // password itself, the password. A file that begins with "$argon2id$" holds a
 // hash.

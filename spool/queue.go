@@ -99,9 +99,15 @@ type Queue interface {
 	// has come and its destination's back-off is over, or when its warning or
 	// expiry has come, whatever the destination's back-off. It returns at
 	// once, with what there is, and how long it is until something else may
-	// fall due: 0 if the claim's bounds may have left due tasks behind,
-	// negative if nothing waits for a time. That may be too early, never too
-	// late; a Lease that finds nothing names the next time.
+	// fall due, negative if nothing waits for a time. That may be too early,
+	// never too late; a Lease that finds nothing names the next time. Due tasks
+	// that the claim's bounds have left behind are not counted in it: the caller
+	// asks again when it would take more. When Max is reached, that is all
+	// there is but warnings and expiries.
+	//
+	// Destinations take turns: one that nothing was leased of since it fell due
+	// is not kept waiting by the backlog of others, whatever has been due for
+	// longer.
 	Lease(c Claim) (leases []Lease, next time.Duration, err error)
 	// Extend prolongs a lease to d from now. ErrStaleLease if it ended.
 	Extend(l Lease, d time.Duration) error
@@ -154,8 +160,9 @@ type Queue interface {
 
 // Claim is what a runner asks for.
 type Claim struct {
-	// Max bounds the tasks leased by one call.
-	Max int
+	// Max bounds the tasks leased by one call because they are due, Timers
+	// those leased for their warning or expiry; Timers 0 is Max.
+	Max, Timers int
 	// Lifetime is how long the leases last unless extended.
 	Lifetime time.Duration
 	// Allow returns how many more attempts the runner would make at a
@@ -163,6 +170,11 @@ type Claim struct {
 	// expiries, which need no connection. It is called without locks held that the
 	// engine's other verbs need, and must not call the engine. Nil allows all.
 	Allow func(d DestinationInfo) int
+	// Rest, if it is not nil, is asked right after Allow has said 0, for how
+	// long the destination is passed over without being asked again. What
+	// rests is not left behind: its time counts in what Lease returns. A rest
+	// is not remembered longer than the process runs. It is called as Allow is.
+	Rest func(d DestinationInfo) time.Duration
 }
 
 // DestinationInfo is the state of a destination.

@@ -1,7 +1,7 @@
 package badger
 
 import (
-	"container/heap"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -39,6 +39,7 @@ func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 
 	s := &scan{e: e, q: q, t: t, now: now, claim: c}
 	s.timers()
+	s.due = len(s.leases)
 	err := s.destinations()
 	return s.leases, s.next(), err
 }
@@ -51,23 +52,20 @@ type scan struct {
 	now    time.Time
 	claim  spool.Claim
 	leases []spool.Lease
-	// left tells that something due was passed over for the claim's bounds.
-	left bool
+	// due is where in leases those begin that were not leased for a timer.
+	due int
+	// timer and first are when the first timer and the first due time come that
+	// were not left behind for the claim's bounds; never if there is none, or
+	// the claim is full.
+	timer, first time.Time
 }
 
-func (s *scan) full() bool { return len(s.leases) >= s.claim.Max }
+// full tells whether the claim takes no more due tasks.
+func (s *scan) full() bool { return len(s.leases)-s.due >= s.claim.Max }
 
 // next is how long it is until something else falls due.
 func (s *scan) next() time.Duration {
-	if s.left {
-		return 0
-	}
-	s.q.mu.Lock()
-	defer s.q.mu.Unlock()
-	first := s.q.timer
-	if len(s.q.order) > 0 && s.q.order[0].when().Before(first) {
-		first = s.q.order[0].when()
-	}
+	first := earlier(s.timer, s.first)
 	if !first.Before(never) {
 		return -1
 	}
@@ -79,10 +77,11 @@ func (s *scan) timers() {
 	s.q.mu.Lock()
 	first, version := s.q.timer, s.q.timerVersion
 	s.q.mu.Unlock()
-	if first.After(s.now) {
+	if s.timer = first; first.After(s.now) {
 		return
 	}
-	next := never
+	most := cmp.Or(s.claim.Timers, s.claim.Max)
+	next, left := never, false
 	it := s.t.keys([]byte{kTimer})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
@@ -94,11 +93,14 @@ func (s *scan) timers() {
 			next = earlier(next, at)
 			break
 		}
-		if s.full() {
-			s.left, next = true, s.now
+		if len(s.leases) >= most {
+			left = true
 			break
 		}
 		next = earlier(next, s.take(taskOf(key)))
+	}
+	if s.timer = next; left {
+		next = s.now
 	}
 	s.q.mu.Lock()
 	if s.q.timerVersion == version {
@@ -107,65 +109,83 @@ func (s *scan) timers() {
 	s.q.mu.Unlock()
 }
 
-// destinations leases due tasks, the destination first that has waited longest.
+// destinations leases due tasks, by turns of the destinations.
 func (s *scan) destinations() error {
 	it := s.t.keys([]byte{kQueue})
 	defer it.Close()
-	seen := make(map[*destNode]bool)
+	var seen []*destNode
+	visited := make(map[*destNode]bool)
 	defer func() {
 		s.q.mu.Lock()
-		for n := range seen {
-			s.q.place(n)
-		}
-		s.q.mu.Unlock()
-	}()
-	for {
-		s.q.mu.Lock()
-		if len(s.q.order) == 0 || s.q.order[0].when().After(s.now) {
-			s.q.mu.Unlock()
-			return nil
-		}
-		if s.full() {
-			s.left = true
-			s.q.mu.Unlock()
-			return nil
-		}
-		n := heap.Pop(&s.q.order).(*destNode)
-		info, version := n.info(s.now), n.version
-		s.q.mu.Unlock()
-		if seen[n] {
-			// A commit put it back meanwhile. Its turn comes with the next
-			// Lease: Allow has given its answer for this one.
-			s.left = true
-			continue
-		}
-		seen[n] = true
-
-		want := s.claim.Max - len(s.leases)
-		if s.claim.Allow != nil {
-			want = min(want, s.claim.Allow(info))
-		}
-		if want <= 0 {
-			s.left = true
-			continue
-		}
-		next, err := s.destination(it, n.dest, want)
-		if err != nil {
-			return err
-		}
-		s.q.mu.Lock()
-		idle := false
-		if n.version == version {
-			if n.next = next; next.Equal(never) && info.Failures > 0 {
-				n.next = n.rec.until.Add(forgetAfter)
-				idle = !n.next.After(s.now)
+		for _, n := range seen {
+			s.q.back(n, s.now)
+			if at := n.when(); at.After(s.now) && !s.full() {
+				s.first = earlier(s.first, at)
 			}
 		}
 		s.q.mu.Unlock()
-		if idle {
-			s.e.forget(n, info.Failures)
+	}()
+	s.first = never
+	for !s.full() {
+		s.q.mu.Lock()
+		n := s.q.turn(s.now)
+		if n == nil {
+			if len(s.q.order) > 0 {
+				s.first = s.q.order[0].when()
+			}
+			s.q.mu.Unlock()
+			return nil
+		}
+		info, version := n.info(s.now), n.version
+		s.q.mu.Unlock()
+		if visited[n] {
+			// A commit put it back meanwhile. Its turn comes with the next
+			// Lease, which the commit has woken up for: Allow has given its
+			// answer for this one.
+			continue
+		}
+		visited[n] = true
+		seen = append(seen, n)
+		if err := s.visit(it, n, info, version); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// visit leases from one destination what the claim allows.
+func (s *scan) visit(it *badgerdb.Iterator, n *destNode, info spool.DestinationInfo, version uint64) error {
+	want := s.claim.Max - (len(s.leases) - s.due)
+	if s.claim.Allow != nil {
+		want = min(want, s.claim.Allow(info))
+	}
+	if want <= 0 {
+		if s.claim.Rest == nil {
+			return nil
+		}
+		rest := s.claim.Rest(info)
+		s.q.mu.Lock()
+		n.rest = s.now.Add(rest)
+		s.q.mu.Unlock()
+		return nil
+	}
+	next, err := s.destination(it, n.dest, want)
+	if err != nil {
+		return err
+	}
+	s.q.mu.Lock()
+	idle := false
+	if n.version == version {
+		if n.next = next; next.Equal(never) && info.Failures > 0 {
+			n.next = n.rec.until.Add(forgetAfter)
+			idle = !n.next.After(s.now)
+		}
+	}
+	s.q.mu.Unlock()
+	if idle {
+		s.e.forget(n, info.Failures)
+	}
+	return nil
 }
 
 // forget drops the back-off of a destination that has nothing left to send,
@@ -211,7 +231,6 @@ func (s *scan) destination(it *badgerdb.Iterator, d spool.Destination, want int)
 			continue
 		}
 		if want == 0 {
-			s.left = true
 			return s.now, nil
 		}
 		had := len(s.leases)

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"container/heap"
+	"container/list"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -21,11 +22,16 @@ type queue struct {
 	// moment.
 	scan sync.Mutex
 
-	mu     sync.Mutex // guards all below; held for moments only
-	dests  map[spool.Destination]*destNode
-	order  destHeap // those with something due at a known time
-	leases map[spool.TaskID]*leaseNode
-	token  uint64
+	mu    sync.Mutex // guards all below; held for moments only
+	dests map[spool.Destination]*destNode
+	order destHeap // those with something due at a known time
+	// waiting are those that had something due when they were looked at last,
+	// and have had a turn or were passed over since; the one whose turn is
+	// next is first. What is in it is not in order.
+	waiting list.List
+	turns   uint64
+	leases  map[spool.TaskID]*leaseNode
+	token   uint64
 	// scanning tells that a Lease works on a snapshot; ended are the leases
 	// that were given back meanwhile, whose tasks the snapshot shows as they
 	// no longer are.
@@ -48,17 +54,24 @@ type destNode struct {
 	dest  spool.Destination
 	rec   destinationRecord
 	next  time.Time
-	index int // in the heap, -1 if not in it
+	index int           // in the heap, -1 if not in it
+	turn  *list.Element // in waiting, nil if not in it
+	// rest is until when a claim has put the destination aside.
+	rest time.Time
 	// version counts the changes of next from outside a scan.
 	version uint64
 }
 
 // when is the earliest time at which the node may have something to lease.
 func (n *destNode) when() time.Time {
-	if n.rec.until.After(n.next) {
-		return n.rec.until
+	at := n.next
+	if n.rec.until.After(at) {
+		at = n.rec.until
 	}
-	return n.next
+	if n.rest.After(at) {
+		at = n.rest
+	}
+	return at
 }
 
 type leaseNode struct {
@@ -122,6 +135,8 @@ func (q *queue) node(d spool.Destination) *destNode {
 // place puts a node where its time says, or forgets one without a meaning.
 func (q *queue) place(n *destNode) {
 	switch {
+	case n.turn != nil && n.next.Before(never):
+		// It is looked at when its turn comes.
 	case n.next.Before(never) && n.index < 0:
 		heap.Push(&q.order, n)
 	case n.next.Before(never):
@@ -130,10 +145,57 @@ func (q *queue) place(n *destNode) {
 		if n.index >= 0 {
 			heap.Remove(&q.order, n.index)
 		}
+		q.leave(n)
 		if n.rec.failures == 0 {
 			delete(q.dests, n.dest)
 		}
 	}
+}
+
+// fresh is how many destinations that have not had a turn go before one of
+// those that have.
+const fresh = 3
+
+// turn takes the destination out whose turn it is to be leased from, nil if
+// there is none. Those that have just come to have something due go first, so
+// that none waits for the backlog of others; but not always, so that many of
+// them do not keep a backlog waiting for ever. The caller holds mu.
+func (q *queue) turn(now time.Time) *destNode {
+	for {
+		newcomer := len(q.order) > 0 && !q.order[0].when().After(now)
+		first := q.waiting.Front()
+		if first == nil && !newcomer {
+			return nil
+		}
+		q.turns++
+		if newcomer && (first == nil || q.turns%(fresh+1) != 0) {
+			return heap.Pop(&q.order).(*destNode)
+		}
+		n := first.Value.(*destNode)
+		q.leave(n)
+		if !n.when().After(now) {
+			return n
+		}
+		q.place(n) // its time has changed
+	}
+}
+
+// leave takes a node out of those that wait for their turn.
+func (q *queue) leave(n *destNode) {
+	if n.turn != nil {
+		q.waiting.Remove(n.turn)
+		n.turn = nil
+	}
+}
+
+// back puts a node back that turn took: behind all others if it still has
+// something due.
+func (q *queue) back(n *destNode, now time.Time) {
+	if n.index < 0 && n.turn == nil && n.next.Before(never) && !n.when().After(now) {
+		n.turn = q.waiting.PushBack(n)
+		return
+	}
+	q.place(n)
 }
 
 // lower notes that something of d may be due at a time.

@@ -107,7 +107,7 @@ func testBackoffProbe(c *contract) {
 			}
 			return 1
 		}})
-		if len(leases) != 1 || next != 0 {
+		if len(leases) != 1 || next == 0 {
 			c.Fatalf("probe: leased %v, next %v", leasedIDs(leases), next)
 		}
 		return leases[0]

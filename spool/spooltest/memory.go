@@ -37,7 +37,12 @@ type memoryState struct {
 	stories      map[mail.ID]*memoryStory
 	tasks        map[spool.TaskID]*memoryTask
 	destinations map[spool.Destination]*memoryDestination
-	lastToken    uint64
+	// rests are until when a destination is not asked about (Claim.Rest), turns
+	// when one with due tasks was leased from last.
+	rests     map[spool.Destination]time.Time
+	turns     map[spool.Destination]uint64
+	turn      uint64
+	lastToken uint64
 
 	mailboxes     map[spool.MailboxID]*memoryMailbox
 	subscriptions map[mailboxName]bool
@@ -61,6 +66,8 @@ func NewMemory(opt MemoryOptions) *Memory {
 		stories:       make(map[mail.ID]*memoryStory),
 		tasks:         make(map[spool.TaskID]*memoryTask),
 		destinations:  make(map[spool.Destination]*memoryDestination),
+		rests:         make(map[spool.Destination]time.Time),
+		turns:         make(map[spool.Destination]uint64),
 		mailboxes:     make(map[spool.MailboxID]*memoryMailbox),
 		subscriptions: make(map[mailboxName]bool),
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -115,6 +116,9 @@ func (m *Memory) falls(t *memoryTask, now time.Time) (time.Time, bool) {
 	if d := m.destinations[t.info.Destination]; d != nil && d.until.After(at) {
 		at = d.until
 	}
+	if rest := m.rests[t.info.Destination]; rest.After(at) {
+		at = rest
+	}
 	if timer := t.timer(); !timer.IsZero() && timer.Before(at) {
 		at = timer
 	}
@@ -157,14 +161,19 @@ func (m *Memory) destinationInfo(d spool.Destination, now time.Time) spool.Desti
 // ready returns the tasks that could be leased, most urgent first.
 func (m *Memory) ready(now time.Time) []*memoryTask {
 	var ready []*memoryTask
+	waiting := make(map[spool.Destination]bool)
 	for _, t := range m.tasks {
 		if at, ok := m.falls(t, now); ok && !at.After(now) {
 			ready = append(ready, t)
+			waiting[t.info.Destination] = true
 		}
 	}
+	// Who has nothing to send has no turn to wait for.
+	maps.DeleteFunc(m.turns, func(d spool.Destination, _ uint64) bool { return !waiting[d] })
 	slices.SortFunc(ready, func(a, b *memoryTask) int {
 		return cmp.Or(
 			cmp.Compare(a.cause(now), b.cause(now)),
+			cmp.Compare(m.turns[a.info.Destination], m.turns[b.info.Destination]),
 			cmp.Compare(b.info.Envelope.Priority, a.info.Envelope.Priority),
 			a.info.Due.Compare(b.info.Due),
 			compareTaskIDs(a.info.ID, b.info.ID),
@@ -198,9 +207,13 @@ func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 	}
 	m.mu.Unlock()
 
+	rests := make(map[spool.Destination]time.Duration)
 	if c.Allow != nil {
 		for _, d := range asked {
 			allowed[d.Destination] = c.Allow(d)
+			if allowed[d.Destination] <= 0 && c.Rest != nil {
+				rests[d.Destination] = c.Rest(d)
+			}
 		}
 	}
 
@@ -209,24 +222,28 @@ func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 	if m.closed {
 		return nil, 0, fmt.Errorf("lease: %w", spool.ErrClosed)
 	}
-	leases, left := m.grant(c, allowed, now)
-	if left {
-		return leases, 0, nil
+	for d, rest := range rests {
+		m.rests[d] = now.Add(rest)
 	}
-	return leases, m.next(now), nil
+	leases, full := m.grant(c, allowed, now)
+	return leases, m.next(now, full), nil
 }
 
-// grant leases what is ready within the bounds and tells whether they left
-// something behind.
-func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now time.Time) (leases []spool.Lease, left bool) {
+// grant leases what is ready within the bounds and tells whether Max was reached.
+func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now time.Time) (leases []spool.Lease, full bool) {
+	due, timers := c.Max, cmp.Or(c.Timers, c.Max)
+	served := make(map[spool.Destination]bool)
 	for _, t := range m.ready(now) {
 		d, timer := t.info.Destination, reached(now, t.timer())
-		if len(leases) >= c.Max || !timer && allowed[d] <= 0 {
-			left = true
-			continue
-		}
-		if !timer {
+		switch {
+		case timer && timers > 0:
+			timers--
+		case !timer && due > 0 && allowed[d] > 0:
+			due--
 			allowed[d]--
+			served[d] = true
+		default:
+			continue
 		}
 		cause, info := t.cause(now), m.destinationInfo(d, now)
 		m.lastToken++
@@ -238,18 +255,25 @@ func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now tim
 			Destination: info,
 		})
 	}
-	return leases, left
+	m.turn++
+	for d := range served {
+		m.turns[d] = m.turn
+	}
+	return leases, due <= 0
 }
 
 // next returns how long it is until a task falls due, the end of a lease
-// included; negative if none will.
-func (m *Memory) next(now time.Time) time.Duration {
+// included, or only its timer if the claim was full; negative if none will.
+func (m *Memory) next(now time.Time, full bool) time.Duration {
 	next := time.Duration(-1)
 	for _, t := range m.tasks {
-		if at, ok := m.falls(t, now); ok {
-			if d := at.Sub(now); next < 0 || d < next {
-				next = max(0, d)
-			}
+		at, ok := m.falls(t, now)
+		// What has come was left behind for the claim's bounds, but not its timer.
+		if timer := t.timer(); ok && !t.leased(now) && (full || !at.After(now)) {
+			at, ok = timer, !timer.IsZero()
+		}
+		if d := at.Sub(now); ok && d > 0 && (next < 0 || d < next) {
+			next = d
 		}
 	}
 	return next

@@ -204,9 +204,9 @@ func TestStopWhileSettleFails(t *testing.T) {
 func TestAllowAskedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, times{}, func(o *Options) { o.PerDestination = 7 })
-		allow := w.runner.allow()
+		allow := w.runner.newClaim().allow
 		d := spool.DestinationInfo{Destination: spool.Destination{Route: "mx", Domain: "a.test"}}
-		if first, second := allow(d), allow(d); first != 7 || second != 0 {
+		if first, second := allow(d), allow(d); first != firstWindow || second != 0 {
 			t.Errorf("allowed %d, then %d", first, second)
 		}
 	})

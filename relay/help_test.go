@@ -174,6 +174,8 @@ type fakeCourier struct {
 	at      []time.Time
 	active  map[string]int
 	most    map[string]int
+	// now are those in progress, total is the most there were.
+	now, total int
 }
 
 func (c *fakeCourier) Deliver(ctx context.Context, job Job) Outcome {
@@ -184,12 +186,15 @@ func (c *fakeCourier) Deliver(ctx context.Context, job Job) Outcome {
 		c.active, c.most = make(map[string]int), make(map[string]int)
 	}
 	c.active[key]++
+	c.now++
+	c.total = max(c.total, c.now)
 	c.most[key] = max(c.most[key], c.active[key])
 	deliver := c.deliver
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		c.active[key]--
+		c.now--
 		c.mu.Unlock()
 	}()
 	if deliver == nil {
@@ -233,6 +238,7 @@ func dead(_ context.Context, job Job) Outcome {
 var (
 	accepted   = mail.Status{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "ok", Remote: "mx"}
 	greylisted = mail.Status{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "greylisted", Remote: "mx"}
+	busy       = mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "cannot take it now", Remote: "mx"}
 	unknown    = mail.Status{Code: 550, Enhanced: [3]int{5, 1, 1}, Text: "no such user", Remote: "mx"}
 	refused    = mail.Status{Code: 451, Enhanced: [3]int{4, 4, 1}, Text: "connection refused", Remote: "mx"}
 )

@@ -33,7 +33,7 @@ func deposited() mail.Status {
 func (r *Runner) release(l spool.Lease) verdict {
 	v := begin(l, nil, Outcome{})
 	v.Attempted = true
-	v.Delay = r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand())
+	v.Delay = r.schedule(l).NextAttempt(l.Task.Attempts+1, r.opt.Rand())
 	for i, rcpt := range l.Task.Recipients {
 		m, err := r.opt.Reports.Begin(released(l.Task.Envelope), []mail.Recipient{rcpt.Recipient})
 		switch {

@@ -115,6 +115,11 @@ type Route struct {
 
 	// Limits are those of the route as a whole; see Budgets.
 	Limits Limits
+	// MaxDeliveries bounds the deliveries in progress to all destinations of
+	// the route together; 0 is no bound but the runner's.
+	MaxDeliveries int
+	// Schedule is between attempts at the route; nil is the runner's.
+	Schedule *Schedule
 
 	// What follows is about the connections.
 
@@ -271,7 +276,7 @@ func (r *Route) check() error {
 		return errors.New("unknown kind or TLS mode")
 	case r.Username != "" && r.Password == nil && r.Token == nil:
 		return errors.New("a username without a password")
-	case r.Port < 0 || r.Port > 65535 || r.MaxConnections < 0:
+	case r.Port < 0 || r.Port > 65535 || r.MaxConnections < 0 || r.MaxDeliveries < 0:
 		return errors.New("port or connections out of range")
 	case r.LMTP && r.Kind == MX:
 		return errors.New("mail exchangers do not speak LMTP")
@@ -281,6 +286,11 @@ func (r *Route) check() error {
 	for i, a := range r.Source {
 		if !a.IsValid() || a.Is4In6() || i > 1 || i == 1 && a.Is4() == r.Source[0].Is4() {
 			return errors.New("source addresses are one of IPv4, one of IPv6, or both")
+		}
+	}
+	if r.Schedule != nil {
+		if err := r.Schedule.check(); err != nil {
+			return err
 		}
 	}
 	for _, h := range r.Hosts {

@@ -33,10 +33,13 @@ type Options struct {
 	// Schedule is for the back-off of tasks, by attempts, and destinations,
 	// by failures.
 	Schedule Schedule
-	// Concurrency bounds the deliveries in progress, 100 if 0;
-	// PerDestination those to one destination, 10 if 0, unless its route
-	// has a bound of its own.
-	Concurrency, PerDestination int
+	// Concurrency bounds the deliveries in progress, 100 if 0. Those to
+	// destinations that take long, and probes of those that failed, do not
+	// count in it: they have a bound of their own, Slow, 5 times Concurrency
+	// if 0. PerDestination bounds the deliveries to one destination, 10 if 0,
+	// unless its route has a bound of its own; they begin with fewer and
+	// become more as they succeed.
+	Concurrency, Slow, PerDestination int
 	// Budgets counts what routes with Limits are given; nil is a count that
 	// begins with the Runner.
 	Budgets *Budgets
@@ -61,6 +64,9 @@ type Options struct {
 func (o Options) normal() Options {
 	if o.Concurrency <= 0 {
 		o.Concurrency = 100
+	}
+	if o.Slow <= 0 {
+		o.Slow = 5 * o.Concurrency
 	}
 	if o.PerDestination <= 0 {
 		o.PerDestination = 10
@@ -91,8 +97,8 @@ func (o Options) normal() Options {
 
 // Pauses of the loop.
 const (
-	// recheck is when to look again while due tasks are left behind for the
-	// claim's bounds, since another destination's time may come meanwhile.
+	// recheck is when to look again if the queue says that something is due and
+	// does not give it.
 	recheck = time.Second
 	// leasePause is how long to wait after a Lease that failed; it doubles
 	// up to maxPause.
@@ -104,20 +110,17 @@ const (
 type Runner struct {
 	opt Options
 
-	mu      sync.Mutex
-	active  map[spool.Destination]int
-	running int
-	ended   chan struct{} // holds at most one signal
-	work    sync.WaitGroup
+	mu     sync.Mutex // guards pace and timers
+	pace   *pace
+	timers int           // warnings and expiries that are being dealt with
+	ended  chan struct{} // holds at most one signal
+	work   sync.WaitGroup
 }
 
 // New returns a Runner.
 func New(opt Options) *Runner {
-	return &Runner{
-		opt:    opt.normal(),
-		active: make(map[spool.Destination]int),
-		ended:  make(chan struct{}, 1),
-	}
+	opt = opt.normal()
+	return &Runner{opt: opt, pace: newPace(opt.Concurrency, opt.Slow), ended: make(chan struct{}, 1)}
 }
 
 // Run leases, delivers and settles until ctx ends, and returns when everything
@@ -137,7 +140,7 @@ func (r *Runner) Run(ctx context.Context) error {
 func (r *Runner) loop(ctx, work context.Context) error {
 	failing := time.Duration(0)
 	for ctx.Err() == nil {
-		wait, err := r.lease(work)
+		wait, err := r.lease(func(l spool.Lease) { r.start(work, l) })
 		switch {
 		case errors.Is(err, spool.ErrClosed):
 			return fmt.Errorf("queue runner: %w", err)
@@ -174,77 +177,36 @@ func (r *Runner) wait(ctx context.Context, d time.Duration, failed bool) {
 	}
 }
 
-// lease takes what may be delivered now, starts it, and tells how long to wait
-// if nothing else happens.
-func (r *Runner) lease(work context.Context) (time.Duration, error) {
-	r.mu.Lock()
-	free := r.opt.Concurrency - r.running
-	r.mu.Unlock()
-	if free <= 0 {
-		return -1, nil
-	}
-	leases, next, err := r.opt.Queue.Lease(spool.Claim{
-		Max:      free,
-		Lifetime: r.opt.Lifetime,
-		Allow:    r.allow(),
-	})
-	for _, l := range leases {
-		r.start(work, l)
-	}
-	if next == 0 {
-		next = recheck
-	}
-	return next, err
-}
-
-// allow returns what bounds the deliveries to one destination during one claim.
-// An engine that asks twice is given nothing the second time: how much of the
-// first answer it took is not yet known.
-func (r *Runner) allow() func(d spool.DestinationInfo) int {
-	asked := make(map[spool.Destination]bool)
-	return func(d spool.DestinationInfo) int {
-		if asked[d.Destination] {
-			return 0
-		}
-		asked[d.Destination] = true
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return max(0, r.limit(d)-r.active[d.Destination])
-	}
-}
-
-// limit is how many deliveries to a destination may be in progress. One that
-// failed gets a single probe.
-func (r *Runner) limit(d spool.DestinationInfo) int {
-	// During a back-off only warnings and expiries come, which connect to
-	// nobody.
-	if d.Failures > 0 && d.Backoff <= 0 {
-		return 1
-	}
-	if route, ok := r.opt.Routes.Lookup(d.Destination.Route); ok && route.MaxConnections > 0 {
-		return route.MaxConnections
-	}
-	return r.opt.PerDestination
-}
-
+// start deals with a lease, in a goroutine.
 func (r *Runner) start(work context.Context, l spool.Lease) {
+	timer := l.Cause != spool.CauseDue
+	var x *flight
 	r.mu.Lock()
-	r.running++
-	r.active[l.Task.Destination]++
+	if timer {
+		r.timers++
+	}
+	if l.Cause != spool.CauseWarn && dials(l) {
+		x = r.pace.begin(l.Destination, r.opt.Now())
+	}
 	r.mu.Unlock()
 	r.work.Add(1)
 	go func() {
 		defer r.work.Done()
-		defer r.finish(l.Task.Destination)
-		r.handle(work, l)
+		fed := feedNothing
+		defer func() { r.finish(timer, x, fed) }()
+		fed = r.handle(work, l)
 	}()
 }
 
-func (r *Runner) finish(d spool.Destination) {
+// finish counts the end of what start began; x is nil if nobody was turned to.
+func (r *Runner) finish(timer bool, x *flight, fed feedback) {
 	r.mu.Lock()
-	r.running--
-	if r.active[d]--; r.active[d] <= 0 {
-		delete(r.active, d)
+	if timer {
+		r.timers--
+	}
+	if x != nil {
+		route, _ := r.opt.Routes.Lookup(x.flow.dest.Route)
+		r.pace.end(x, fed, r.most(route), r.opt.Now())
 	}
 	r.mu.Unlock()
 	select {
@@ -253,35 +215,37 @@ func (r *Runner) finish(d spool.Destination) {
 	}
 }
 
-// handle brings one lease to its settlement.
-func (r *Runner) handle(work context.Context, l spool.Lease) {
+// handle brings one lease to its settlement, and returns what was learned of
+// the destination.
+func (r *Runner) handle(work context.Context, l spool.Lease) feedback {
 	ctx, cancel := context.WithCancel(work)
 	defer cancel()
 	stop := r.extend(ctx, cancel, l)
 	defer stop()
 	if l.Cause == spool.CauseWarn {
 		r.conclude(ctx, l, warning(l), stop)
-		return
+		return feedNothing
 	}
 	switch l.Task.Destination.Route {
 	case accept.NoticeRoute:
 		r.conclude(ctx, l, notice(l), stop)
-		return
+		return feedGood
 	case accept.LocalRoute:
 		r.conclude(ctx, l, r.release(l), stop)
-		return
+		return feedGood
 	}
 	routes := r.opt.Routes.table.Load()
-	v := verdict{}
+	v, fed := verdict{}, feedNothing
 	if !dials(l) {
 		v = r.judge(l, nil, Outcome{})
 	} else if moved, ok := r.reroute(routes, l); ok {
 		v = moved
 		r.opt.Logger.Info("rerouted", append(attrs(l), "tasks", len(moved.Moved))...)
 	} else {
-		v = r.try(ctx, work, routes, l)
+		v, fed = r.try(ctx, work, routes, l)
 	}
 	r.conclude(ctx, l, v, stop)
+	return fed
 }
 
 // dials tells whether a lease leads to an attempt. A task that has expired gets
@@ -292,17 +256,59 @@ func dials(l spool.Lease) bool {
 		l.Task.Attempts == 0 && l.Destination.Backoff <= 0 && !l.Task.Envelope.By.Return
 }
 
-// try makes the attempt of a lease, logs it, and judges it.
-func (r *Runner) try(ctx, work context.Context, routes *table, l spool.Lease) verdict {
+// try makes the attempt of a lease, as far as the route's budget goes, logs it,
+// and judges it.
+func (r *Runner) try(ctx, work context.Context, routes *table, l spool.Lease) (verdict, feedback) {
 	tried := untold(l.Task.Recipients)
+	name, limits := l.Task.Destination.Route, Limits{}
+	if route := routes.names[name]; route != nil {
+		limits = route.Limits
+	}
+	granted := r.opt.Budgets.Take(name, limits, len(tried))
+	if granted == 0 {
+		return r.spent(l), feedNothing
+	}
+	all := len(tried)
+	tried = tried[:granted]
 	began := time.Now()
 	out := r.deliver(ctx, routes, l, tried)
 	out.Results = complete(out.Results, len(tried))
+	r.opt.Budgets.Return(name, granted-delivered(out))
 	r.logAttempt(l, tried, out, time.Since(began))
 	if work.Err() != nil {
-		return r.interrupted(l, tried, out)
+		return r.interrupted(l, tried, out), feedNothing
 	}
-	return r.judge(l, tried, out)
+	v := r.judge(l, tried, out)
+	if granted < all && !v.KeepDue {
+		// The others have not had their turn.
+		v.Delay = min(v.Delay, max(r.opt.Budgets.Short(name, limits).Wait, time.Second))
+	}
+	return v, feed(out)
+}
+
+// spent is the verdict on a task whose route may be given no more now. It stays
+// due, unless its time is over.
+func (r *Runner) spent(l spool.Lease) verdict {
+	if l.Cause == spool.CauseExpired {
+		return r.judge(l, nil, Outcome{})
+	}
+	r.opt.Logger.Debug("the route's limit is reached", attrs(l)...)
+	v := begin(l, nil, Outcome{})
+	v.KeepDue = true
+	for i := range v.Results {
+		v.Results[i] = spool.Result{} // nothing new
+	}
+	return v
+}
+
+// delivered counts the recipients that an attempt has delivered to.
+func delivered(out Outcome) (n int) {
+	for _, s := range out.Results {
+		if s.Class() == mail.Delivered {
+			n++
+		}
+	}
+	return n
 }
 
 // extend keeps a lease alive until stop is called, which waits. A lease that

@@ -57,12 +57,12 @@ func TestDelivered(t *testing.T) {
 
 func TestRetriesFollowTheSchedule(t *testing.T) {
 	run(t, times{}, nil, func(w *world) {
-		w.courier.set(always(greylisted))
+		w.courier.set(always(busy))
 		began := time.Now()
 		w.send("ann@home.test", rcpt("b@one.test"))
 		pass(16 * time.Minute)
 		task := w.wantTasks(1)[0]
-		if task.Attempts != 5 || task.Recipients[0].Last != greylisted {
+		if task.Attempts != 5 || task.Recipients[0].Last != busy {
 			t.Errorf("task %+v", task)
 		}
 		w.courier.set(nil)

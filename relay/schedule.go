@@ -1,8 +1,12 @@
 package relay
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"time"
+
+	"restante/spool"
 )
 
 // Defaults of Schedule.
@@ -16,6 +20,9 @@ const (
 // Schedule says how long to wait between attempts. Fields that are zero have
 // the defaults.
 type Schedule struct {
+	// Waits are the waits after the first attempts, one by one; the last is
+	// repeated. If there are any, Min, Max and Factor are not used.
+	Waits []time.Duration
 	// Min is the wait after the first attempt, Max the longest, both before
 	// the jitter is applied.
 	Min, Max time.Duration
@@ -31,12 +38,31 @@ type Schedule struct {
 // randomness.
 func (s Schedule) NextAttempt(attempts int, rnd float64) time.Duration {
 	s = s.normal()
-	wait := float64(s.Min) * math.Pow(s.Factor, float64(max(attempts, 1)-1))
-	// Not a plain min: Pow overflows to infinity, which the comparison catches.
-	if !(wait < float64(s.Max)) {
-		wait = float64(s.Max)
+	attempts = max(attempts, 1)
+	var wait float64
+	if n := len(s.Waits); n > 0 {
+		wait = float64(s.Waits[min(attempts, n)-1])
+	} else {
+		wait = float64(s.Min) * math.Pow(s.Factor, float64(attempts-1))
+		// Not a plain min: Pow overflows to infinity, which the comparison catches.
+		if !(wait < float64(s.Max)) {
+			wait = float64(s.Max)
+		}
 	}
 	return time.Duration(wait * (1 + s.Jitter*(2*rnd-1)))
+}
+
+// check tells what is wrong with a schedule.
+func (s Schedule) check() error {
+	for _, w := range s.Waits {
+		if w <= 0 || w > math.MaxInt64/4 {
+			return fmt.Errorf("a wait of %s between attempts", w)
+		}
+	}
+	if s.Max > math.MaxInt64/4 || s.Min > math.MaxInt64/4 {
+		return errors.New("waits between attempts that never end")
+	}
+	return nil
 }
 
 func (s Schedule) normal() Schedule {
@@ -57,4 +83,12 @@ func (s Schedule) normal() Schedule {
 		s.Jitter = DefaultJitter
 	}
 	return s
+}
+
+// schedule is that of a lease's route, or the runner's.
+func (r *Runner) schedule(l spool.Lease) Schedule {
+	if route, ok := r.opt.Routes.Lookup(l.Task.Destination.Route); ok && route.Schedule != nil {
+		return *route.Schedule
+	}
+	return r.opt.Schedule
 }

@@ -137,7 +137,7 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 	s.Dead = parked && open == 0
 	if later {
 		s.KeepDue = false
-		s.Delay = max(s.Delay, r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand()))
+		s.Delay = max(s.Delay, r.schedule(l).NextAttempt(l.Task.Attempts+1, r.opt.Rand()))
 	}
 	s.Events = r.story(l, &v, &s)
 	return s, !(later && l.Cause == spool.CauseExpired && ended == 0)

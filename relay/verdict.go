@@ -115,7 +115,8 @@ func (r *Runner) judge(l spool.Lease, tried []int, out Outcome) verdict {
 	v.Attempted = v.tried && !ours
 	v.KeepDue = ours
 	if !v.KeepDue {
-		v.Delay = max(r.opt.Schedule.NextAttempt(l.Task.Attempts+1, r.opt.Rand()), asked(out))
+		wait := r.schedule(l).NextAttempt(l.Task.Attempts+1, r.opt.Rand())
+		v.Delay = max(soon(out.Results, l.Task.Attempts+1, wait), asked(out))
 	}
 	if l.Cause == spool.CauseExpired {
 		for i := range v.Results {
@@ -162,7 +163,7 @@ func (r *Runner) reach(v *verdict, l spool.Lease, out Outcome) {
 	v.Destination.Outcome = out.Reach
 	if out.Reach == spool.Unreached {
 		v.Destination.Status = out.Fault
-		v.Destination.Backoff = r.opt.Schedule.NextAttempt(l.Destination.Failures+1, r.opt.Rand())
+		v.Destination.Backoff = r.schedule(l).NextAttempt(l.Destination.Failures+1, r.opt.Rand())
 		switch wish := asked(out); {
 		case wish > 0 && l.Destination.Failures == 0:
 			v.Destination.Backoff = wish

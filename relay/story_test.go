@@ -103,7 +103,7 @@ func TestStoryOfEach(t *testing.T) {
 
 func TestStoryOfExpiry(t *testing.T) {
 	run(t, times{warn: time.Hour, expire: 2 * time.Hour}, func(o *Options) { o.Schedule = Schedule{Min: 90 * time.Minute, Jitter: -1} }, func(w *world) {
-		w.courier.set(always(greylisted))
+		w.courier.set(always(busy))
 		id := w.send("ann@home.test", rcpt("a@x.test"))
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()

@@ -3,54 +3,19 @@ package imapd
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
+	"runtime/debug"
 	"time"
 
 	"restante/imapd/wire"
-	"restante/internal/sasl"
 )
 
 // handshakeWait bounds a TLS handshake.
 const handshakeWait = 30 * time.Second
-
-// client is a network connection, through STARTTLS.
-type client struct {
-	srv    *Server
-	raw    net.Conn
-	remote netip.Addr
-	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelFunc
-
-	mu       sync.Mutex
-	link     *link // what the library has; nil during a handshake
-	stopping bool
-}
-
-// link is a client's connection as the library knows it: one before STARTTLS
-// and another after it.
-type link struct {
-	*wire.Conn
-	client *client
-	// channel is the TLS below it, nil without.
-	channel *sasl.Channel
-	// sessionEnded is set when the session was closed: the library's last act
-	// after that is to close the connection.
-	sessionEnded atomic.Bool
-	done         chan struct{}
-	end          sync.Once
-}
-
-func (l *link) closed() {
-	if l.sessionEnded.Load() {
-		l.end.Do(func() { close(l.done) })
-	}
-}
 
 func addrOf(c net.Conn) netip.Addr {
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
@@ -72,7 +37,11 @@ func (s *Server) admit(conn net.Conn) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &client{srv: s, raw: conn, remote: remote, ctx: ctx, cancel: cancel, log: s.opt.Logger.With("remote", remote)}
+	c := &session{
+		srv: s, raw: conn, remote: remote, ctx: ctx, cancel: cancel, log: s.opt.Logger.With("remote", remote),
+		conn: wire.New(conn, wire.Options{Idle: s.opt.IdleTimeout, Buffers: &s.buffers}),
+	}
+	c.out = c.conn.Encode()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -84,6 +53,7 @@ func (s *Server) admit(conn net.Conn) {
 	s.open[c] = struct{}{}
 	s.clients.Go(func() {
 		c.run()
+		c.conn.Close()
 		c.raw.Close()
 		cancel()
 		s.gate.leave(remote)
@@ -93,95 +63,76 @@ func (s *Server) admit(conn net.Conn) {
 	})
 }
 
-// run takes a connection through its life. STARTTLS ends the library's
-// connection and begins another, on the engine that lets clients log in, and
-// without a second greeting: there is nothing in the state before TLS that may
-// be kept (RFC 9051 section 6.2.1), and so the commands can be framed under TLS
-// as they are without it.
-func (c *client) run() {
-	conn, secure := c.raw, c.srv.opt.ImplicitTLS
-	var channel *sasl.Channel
-	if secure {
-		if conn, channel = c.handshake(); conn == nil {
-			return
+// run takes a connection through its life. A panic costs no more than this
+// session.
+func (s *session) run() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic in a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.conn.Abort()
 		}
-	}
-	for greeted := false; ; greeted = true {
-		l := c.newLink(conn, channel, greeted)
-		if l == nil {
-			return
-		}
-		if secure {
-			c.srv.secure.serve(l)
-		} else {
-			c.srv.plain.serve(l)
-		}
-		<-l.done
-		if !l.Upgrade() {
-			return
-		}
-		secure = true
-		if conn, channel = c.handshake(); conn == nil {
-			return
-		}
-	}
-}
-
-// handshake returns nil if there is no TLS to be had with this client.
-func (c *client) handshake() (net.Conn, *sasl.Channel) {
-	c.mu.Lock()
-	c.link = nil
-	stopping := c.stopping
-	c.mu.Unlock()
-	if stopping {
-		return nil, nil
-	}
-	conn := tls.Server(c.raw, c.srv.tls.Config())
-	ctx, cancel := context.WithTimeout(c.ctx, handshakeWait)
-	defer cancel()
-	ctx, channel := c.srv.tls.Watch(ctx)
-	c.raw.SetDeadline(time.Now().Add(handshakeWait))
-	if err := conn.HandshakeContext(ctx); err != nil {
-		c.log.Debug("TLS handshake failed", "err", err)
-		return nil, nil
-	}
-	c.raw.SetDeadline(time.Time{})
-	return conn, channel(conn.ConnectionState())
-}
-
-func (c *client) newLink(conn net.Conn, channel *sasl.Channel, greeted bool) *link {
-	l := &link{client: c, channel: channel, done: make(chan struct{})}
-	l.Conn = wire.New(conn, wire.Options{
-		Idle:       c.srv.opt.IdleTimeout,
-		MaxMessage: c.srv.opt.MaxAppend,
-		StartTLS:   channel == nil && c.srv.opt.TLS != nil,
-		Greeted:    greeted,
-		Buffers:    &c.srv.buffers,
-		Closed:     l.closed,
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopping {
-		return nil
-	}
-	c.link = l
-	return l
-}
-
-// stop ends the client when the command it is executing is done.
-func (c *client) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopping = true
-	if c.link == nil {
-		c.raw.Close()
+		s.end()
+	}()
+	if s.srv.opt.ImplicitTLS && !s.handshake() {
 		return
 	}
-	c.link.Stop("Server is shutting down")
+	s.out.Raw("* OK [CAPABILITY ").Raw(s.capabilities()).Raw("] restante is ready").CRLF()
+	for !s.over {
+		err := s.await()
+		if err == nil {
+			err = s.command()
+		}
+		if err != nil {
+			s.goodbye(err)
+			return
+		}
+	}
 }
 
+// goodbye says the last words, if there is somebody to hear them.
+func (s *session) goodbye(err error) {
+	text, _ := s.conn.Stopping()
+	switch {
+	case errors.Is(err, errBye):
+		return
+	case errors.Is(err, wire.ErrStopped):
+	case errors.Is(err, wire.ErrTimeout):
+		text = "Autologout; idle for too long"
+	case errors.Is(err, errFaults):
+		text = "Too many malformed commands"
+	case errors.Is(err, wire.ErrLost):
+		text = "Command is too large"
+	default:
+		return
+	}
+	if !s.broken {
+		s.out.Raw("* BYE ").Raw(text).CRLF()
+	}
+}
+
+// handshake sets TLS up. It is false if there is none to be had with this client.
+func (s *session) handshake() bool {
+	conn := tls.Server(s.raw, s.srv.tls.Config())
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeWait)
+	defer cancel()
+	defer context.AfterFunc(s.srv.ending, func() { s.raw.Close() })()
+	ctx, channel := s.srv.tls.Watch(ctx)
+	s.raw.SetDeadline(time.Now().Add(handshakeWait))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		s.log.Debug("TLS handshake failed", "err", err)
+		return false
+	}
+	s.raw.SetDeadline(time.Time{})
+	s.channel = channel(conn.ConnectionState())
+	s.conn.Upgrade(conn)
+	return true
+}
+
+// stop ends the session when the command it is executing is done.
+func (s *session) stop() { s.conn.Stop("Server is shutting down") }
+
 // abort cuts the connection.
-func (c *client) abort() {
-	c.cancel()
-	c.raw.Close()
+func (s *session) abort() {
+	s.cancel()
+	s.raw.Close()
 }

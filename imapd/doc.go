@@ -1,9 +1,17 @@
 // Package imapd is where mail is collected: an IMAP server (RFC 9051 and RFC
-// 3501) over the spool's mailboxes. The protocol engine is go-imap's imapserver
-// for now; what is not its business lies in packages of its own, which another
-// engine will find ready: what a session sees of a mailbox (view), what SEARCH
-// means (search), transfer encodings (decode), and the octets on the line
-// (wire).
+// 3501) over the spool's mailboxes. What is not the business of its commands lies
+// in packages of its own: the octets and the grammar on the line (wire), what a
+// session sees of a mailbox (view), what SEARCH means (search), and transfer
+// encodings (decode).
+//
+// The protocol engine is ours, and go-imap is only its vocabulary: imapserver
+// cannot be extended from outside (a command is a case of its switch, the encoder
+// is its own), runs the octets of refused literals as commands, panics on odd
+// MIME, and writes one packet for each line. Its client is a peer in the tests.
+//
+// A session is one goroutine: it reads a command to its end, executes it, tells
+// what other sessions have changed, and replies. So pipelined commands are
+// answered in order, and nothing of a session needs a lock.
 //
 // What it guarantees:
 //
@@ -25,18 +33,4 @@
 //     is logged. A panic costs the session it happens in.
 //   - A mailbox that is deleted while selected loses its messages to its
 //     sessions, by EXPUNGE.
-//
-// What the library does wrong and cannot be mended from outside:
-//
-//   - BINARY[...]<offset> is answered without the offset (RFC 3516 section 4.3).
-//   - SEARCH RETURN (SAVE) is answered with the numbers, which are not wanted.
-//   - BODYSTRUCTURE has no MD5, ENVELOPE dates are normalised, a section that
-//     does not exist is an empty string where NIL is meant.
-//   - A malformed date or modified UTF-7 is answered NO [SERVERBUG].
-//   - Mailbox names are taken for modified UTF-7 even after ENABLE UTF8=ACCEPT:
-//     a "&" in them must be written "&-".
-//   - A search for the key RECENT, which IMAP4rev2 does not have, finds nothing.
-//   - CONDSTORE, QRESYNC, SORT, THREAD, COMPRESS, QUOTA, METADATA, NOTIFY,
-//     OBJECTID, MULTIAPPEND and SAVEDATE are closed to extensions. ID is answered
-//     but not announced.
 package imapd

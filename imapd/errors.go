@@ -80,10 +80,10 @@ func (s *session) tryCreate(op string, err error) error {
 	return s.failure(op, err)
 }
 
-// some is the reply to a command by sequence numbers of which only done of
-// asked messages were still there. The library would take nil for all.
-func some(numSet imap.NumSet, asked, done int) error {
-	if _, byUID := numSet.(imap.UIDSet); byUID || done == asked {
+// some is the reply to a command of which only done of asked messages were still
+// there.
+func some(byUID bool, asked, done int) error {
+	if byUID || done == asked {
 		return nil
 	}
 	if done == 0 {

@@ -3,50 +3,76 @@ package imapd
 import (
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
 
+	"restante/imapd/wire"
 	"restante/spool"
 )
 
 // fetchBatch is for how many messages \Seen is set at a time.
 const fetchBatch = 256
 
-// resolve returns the messages that a command names, and fails if none is
-// selected (which the library sees to).
-func (s *session) resolve(numSet imap.NumSet) ([]spool.UID, error) {
-	if s.box == nil {
-		return nil, bad("No mailbox is selected")
-	}
-	if imap.IsSearchRes(numSet) {
+// resolve returns the messages that a command names.
+func (s *session) resolve(set wire.Set, byUID bool) ([]spool.UID, error) {
+	switch {
+	case set.Saved:
 		return slices.Clone(s.box.saved), nil
+	case byUID:
+		return s.box.view.ByUID(set.Ranges), nil
 	}
-	switch set := numSet.(type) {
-	case imap.SeqSet:
-		uids, err := s.box.view.BySeq(set)
-		if err != nil {
-			return nil, s.failure("sequence set", err)
-		}
-		return uids, nil
-	case imap.UIDSet:
-		return s.box.view.ByUID(set), nil
+	uids, err := s.box.view.BySeq(set.Ranges)
+	if err != nil {
+		return nil, s.failure("sequence set", err)
 	}
-	return nil, fmt.Errorf("number set of type %T", numSet)
+	return uids, nil
 }
 
-// Fetch writes what is asked for of each message.
-func (s *session) Fetch(w *imapserver.FetchWriter, numSet imap.NumSet, options *imap.FetchOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	uids, err := s.resolve(numSet)
+// parseFetch reads FETCH.
+func (s *session) parseFetch(d *wire.Decoder, c call) action {
+	d.Space()
+	set := d.Set()
+	d.Space()
+	q := parseItems(d)
+	q.uid = q.uid || c.uid || s.has(rev2) && c.uid
+	if d.TrySpace() {
+		d.List(func() {
+			switch word := d.Word(); {
+			case word == "CHANGEDSINCE":
+				d.Space()
+				q.changedSince, q.modseq = spool.ModSeq(d.Number64()), true
+			case word == "VANISHED" && c.uid && s.has(qresync):
+				q.vanished = true
+			default:
+				d.Fail("Unknown modifier of FETCH")
+			}
+		})
+		if q.vanished && q.changedSince == 0 {
+			d.Fail("VANISHED needs CHANGEDSINCE")
+		}
+	}
+	return func() error {
+		if q.modseq {
+			s.enable(condstore)
+		}
+		return s.fetch(set, c.uid, &q)
+	}
+}
+
+// fetch writes what is asked for of each message.
+func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
+	uids, err := s.resolve(set, byUID)
 	if err != nil {
 		return err
 	}
-	marks := !s.box.readOnly && marksSeen(options)
+	asked := len(uids)
+	if q.vanished {
+		if err := s.tellVanished(set.Fixed(uint32(s.box.view.Last())), q.changedSince); err != nil {
+			return s.failure("fetch", err)
+		}
+	}
+	marks := !s.box.readOnly && q.marksSeen()
 	done := 0
 	var damaged error
 	for batch := range slices.Chunk(uids, fetchBatch) {
@@ -58,10 +84,15 @@ func (s *session) Fetch(w *imapserver.FetchWriter, numSet imap.NumSet, options *
 			if err := s.ctx.Err(); err != nil {
 				return s.failure("fetch", err)
 			}
-			switch err := s.fetchOne(w, e, options, seen[e.UID]); {
+			if q.changedSince > 0 && e.ModSeq <= q.changedSince {
+				done++
+				continue
+			}
+			switch err := s.fetchOne(e, q, seen[e.UID]); {
 			case isGone(err):
-			case errors.Is(err, errCut):
-				return s.failure("fetch", err)
+			case s.broken:
+				s.log.Error("a message cannot be read to its end, and the connection was cut", "id", e.Message, "err", err)
+				return errBye
 			case errors.Is(err, spool.ErrCorrupt), errors.Is(err, errUnknownEncoding):
 				// The others can be had, and must be, or a client that asks for
 				// all would never get past this one.
@@ -80,13 +111,28 @@ func (s *session) Fetch(w *imapserver.FetchWriter, numSet imap.NumSet, options *
 	case damaged != nil:
 		return s.failure("fetch", damaged)
 	}
-	return some(numSet, len(uids), done)
+	return some(byUID, asked, done)
 }
 
-// marksSeen tells whether a FETCH sets \Seen.
-func marksSeen(options *imap.FetchOptions) bool {
-	return slices.ContainsFunc(options.BodySection, func(b *imap.FetchItemBodySection) bool { return !b.Peek }) ||
-		slices.ContainsFunc(options.BinarySection, func(b *imap.FetchItemBinarySection) bool { return !b.Peek })
+// tellVanished answers FETCH (VANISHED) (RFC 7162 section 3.2.6).
+func (s *session) tellVanished(ranges []wire.Range, since spool.ModSeq) error {
+	changes, _, err := s.srv.opt.Mailboxes.Changes(s.box.view.Mailbox(), since)
+	var gone []spool.UID
+	switch {
+	case errors.Is(err, spool.ErrChangesLost):
+		gone = s.missing(ranges, new(resync))
+	case err != nil:
+		return err
+	}
+	for _, c := range changes {
+		if _, known := s.box.view.Seq(c.UID); c.Expunged && !known && within(ranges, c.UID) {
+			gone = append(gone, c.UID)
+		}
+	}
+	if slices.Sort(gone); len(gone) > 0 {
+		s.out.Raw("* VANISHED (EARLIER) ").Raw(numberSet(gone)).CRLF()
+	}
+	return nil
 }
 
 // read reads entries, and with marks sets \Seen on them; seen are those on
@@ -122,76 +168,89 @@ func (s *session) read(uids []spool.UID, marks bool) (entries []spool.Entry, see
 
 // fetchOne writes the response for one message. All that can fail and be
 // reported is done before it is begun.
-func (s *session) fetchOne(w *imapserver.FetchWriter, e spool.Entry, options *imap.FetchOptions, marked bool) error {
+func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 	m := &message{bodies: s.srv.opt.Bodies, entry: e}
 	defer m.close()
 	m.seq, _ = s.box.view.Seq(e.UID)
-	pieces, err := m.pieces(options)
+	pieces, err := m.pieces(q.sections)
 	if err != nil {
 		return err
 	}
-	if options.Envelope || options.BodyStructure != nil {
+	if q.envelope || q.body || q.bodyStructure {
 		if _, err := m.Structure(); err != nil {
 			return err
 		}
 	}
-	r := w.CreateMessage(m.seq)
-	if options.UID {
-		r.WriteUID(imap.UID(e.UID))
+	w := s.out.Raw("* ").Number32(m.seq).Raw(" FETCH (")
+	sep := ""
+	item := func(name string) *wire.Encoder {
+		w.Raw(sep).Raw(name)
+		sep = " "
+		return w
 	}
-	if options.Flags || marked {
-		r.WriteFlags(flagList(e.Flags))
+	if q.uid {
+		item("UID ").Number32(uint32(e.UID))
+	}
+	if q.flags || marked {
+		item("FLAGS ").Flags(flagList(e.Flags))
 		s.box.view.Own([]spool.Entry{e})
 		s.box.note(e.Flags)
 	}
-	if options.InternalDate {
-		r.WriteInternalDate(e.InternalDate)
+	if q.modseq || marked && s.has(condstore) {
+		item("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 	}
-	if options.RFC822Size {
-		r.WriteRFC822Size(e.Size)
+	if q.internalDate {
+		item("INTERNALDATE ").DateTime(e.InternalDate)
 	}
-	if options.Envelope {
-		r.WriteEnvelope(m.structure.Envelope())
+	if q.saveDate {
+		item("SAVEDATE ").DateTime(e.Saved)
 	}
-	if options.BodyStructure != nil {
-		r.WriteBodyStructure(m.structure.BodyStructure())
+	if q.rfc822Size {
+		item("RFC822.SIZE ").Number(uint64(e.Size))
+	}
+	if q.emailID {
+		item("EMAILID (").Raw(emailID(&e)).Raw(")")
+	}
+	if q.threadID {
+		item("THREADID NIL")
+	}
+	if q.envelope {
+		item("ENVELOPE ")
+		writeEnvelope(w, m.structure.Root.Envelope)
+	}
+	if q.body {
+		item("BODY ")
+		writeStructure(w, m.structure.Root, false)
+	}
+	if q.bodyStructure {
+		item("BODYSTRUCTURE ")
+		writeStructure(w, m.structure.Root, true)
 	}
 	for _, p := range pieces {
-		if err := p.write(r); err != nil {
+		item(p.item.label).Raw(" ")
+		if p.item.kind == binarySize {
+			w.Number(uint64(p.size))
+			continue
+		}
+		if err := w.Literal(p.r, p.size, p.item.kind == binarySection, s.buffer()); err != nil {
 			// The response cannot be ended properly any more: the client must
 			// not take what follows for the missing octets.
-			s.link.Abort()
-			r.Close()
+			s.broken = true
+			s.conn.Abort()
 			return fmt.Errorf("%w: %w", errCut, err)
 		}
 	}
-	return r.Close()
+	w.Raw(")").CRLF()
+	return nil
 }
 
 // errCut: a response could not be ended, and the connection was cut.
 var errCut = errors.New("response was cut off")
 
-// piece is one BODY or BINARY item, ready to be written.
-type piece struct {
-	begin func(r *imapserver.FetchResponseWriter, size int64) io.WriteCloser
-	r     io.Reader
-	size  int64
-	// sizeOnly is for BINARY.SIZE.
-	sizeOnly *imap.FetchItemBinarySectionSize
-}
-
-func (p piece) write(r *imapserver.FetchResponseWriter) error {
-	if p.sizeOnly != nil {
-		r.WriteBinarySectionSize(p.sizeOnly, uint32(min(p.size, math.MaxUint32)))
-		return nil
+// buffer is what sections are copied through.
+func (s *session) buffer() []byte {
+	if s.copied == nil {
+		s.copied = make([]byte, copyBuffer)
 	}
-	w := p.begin(r, p.size)
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{p.r}, make([]byte, min(copyBuffer, p.size+1)))
-	if err == nil && n != p.size {
-		err = fmt.Errorf("section has %d octets instead of %d: %w", n, p.size, spool.ErrCorrupt)
-	}
-	if cerr := w.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return s.copied
 }

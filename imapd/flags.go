@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"restante/imapd/wire"
 	"restante/spool"
 )
 
@@ -109,4 +110,15 @@ func (b *selection) note(f spool.Flags) {
 			b.moreKeywords = true
 		}
 	}
+}
+
+// storeFlags reads the flags of a STORE, with parentheses or without.
+func storeFlags(d *wire.Decoder) (list []imap.Flag) {
+	if d.Peek() == '(' {
+		return d.Flags()
+	}
+	for list = append(list, d.Flag()); d.Err() == nil && d.TrySpace(); {
+		list = append(list, d.Flag())
+	}
+	return list
 }

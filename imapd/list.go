@@ -4,9 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
-
+	"restante/imapd/wire"
 	"restante/spool"
 )
 
@@ -90,24 +88,96 @@ func (l *listing) names() []string {
 	return list
 }
 
-// List lists mailboxes (RFC 9051 section 6.3.9, with RFC 5258, 5819 and 6154).
-// Special uses and whether there are children are always told.
-func (s *session) List(w *imapserver.ListWriter, ref string, patterns []string, options *imap.ListOptions) error {
-	if len(patterns) == 0 || len(patterns) == 1 && patterns[0] == "" {
+// listOptions are what LIST-EXTENDED adds (RFC 5258, 5819, 6154).
+type listOptions struct {
+	lsub                               bool
+	onlySubscribed, onlyUse, recursive bool
+	returnSubscribed                   bool
+	status                             []string // STATUS items, nil for none
+	ref                                string
+	patterns                           []string
+	extended                           bool
+}
+
+// parseList reads LIST and LSUB.
+func (s *session) parseList(d *wire.Decoder, c call) action {
+	o := listOptions{lsub: c.verb == "LSUB"}
+	d.Space()
+	if !o.lsub && d.TryList(func() { o.selection(d) }) {
+		o.extended = true
+		d.Space()
+	}
+	if o.recursive && !o.onlySubscribed {
+		d.Fail("RECURSIVEMATCH needs another option")
+	}
+	o.ref = d.Mailbox(s.rawNames())
+	d.Space()
+	if !o.lsub && d.Peek() == '(' {
+		o.extended = true
+		d.List(func() { o.patterns = append(o.patterns, d.Pattern(s.rawNames())) })
+	} else {
+		o.patterns = append(o.patterns, d.Pattern(s.rawNames()))
+	}
+	if !o.lsub && d.TrySpace() {
+		o.extended = true
+		if word := d.Word(); word != "RETURN" {
+			d.Fail("Expected RETURN")
+		}
+		d.Space()
+		d.List(func() { o.returns(d) })
+	}
+	return func() error { return s.list(&o) }
+}
+
+func (o *listOptions) selection(d *wire.Decoder) {
+	switch word := d.Word(); word {
+	case "SUBSCRIBED":
+		o.onlySubscribed = true
+	case "REMOTE":
+	case "RECURSIVEMATCH":
+		o.recursive = true
+	case "SPECIAL-USE":
+		o.onlyUse = true
+	default:
+		d.Fail("Unknown selection option of LIST")
+	}
+}
+
+func (o *listOptions) returns(d *wire.Decoder) {
+	switch word := d.Word(); word {
+	case "SUBSCRIBED":
+		o.returnSubscribed = true
+	case "CHILDREN", "SPECIAL-USE":
+	case "STATUS":
+		d.Space()
+		o.status = statusItems(d)
+	default:
+		d.Fail("Unknown return option of LIST")
+	}
+}
+
+// list lists mailboxes (RFC 9051 section 6.3.9). Special uses and whether there
+// are children are always told.
+func (s *session) list(o *listOptions) error {
+	if !o.extended && len(o.patterns) == 1 && o.patterns[0] == "" {
 		// Asked for the separator.
-		return w.WriteList(&imap.ListData{Attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}, Delim: separator})
+		s.listed("LIST", listData{attrs: []string{`\Noselect`}})
+		return nil
 	}
 	l, err := s.listing()
 	if err != nil {
 		return s.failure("list", err)
 	}
-	for i, p := range patterns {
-		patterns[i] = fullPattern(ref, p)
+	for i, p := range o.patterns {
+		o.patterns[i] = fullPattern(o.ref, p)
 	}
-	lsub := s.link.Verb() == "LSUB"
+	verb := "LIST"
+	if o.lsub {
+		verb = "LSUB"
+	}
 	for _, name := range l.names() {
 		matched, asLevel := false, false
-		for _, p := range patterns {
+		for _, p := range o.patterns {
 			if matchName(p, name) {
 				matched, asLevel = true, asLevel || strings.HasSuffix(p, "%")
 			}
@@ -115,25 +185,39 @@ func (s *session) List(w *imapserver.ListWriter, ref string, patterns []string, 
 		if !matched || !asLevel && !l.isNamed(name) {
 			continue
 		}
-		var data *imap.ListData
-		if lsub {
-			data = l.lsub(name, asLevel)
+		data, ok := listData{}, false
+		if o.lsub {
+			data, ok = l.lsub(name, asLevel)
 		} else {
-			data = l.list(name, options)
+			data, ok = l.list(name, o)
 		}
-		if data == nil {
+		if !ok {
 			continue
 		}
-		if row, ok := l.boxes[name]; ok && options.ReturnStatus != nil {
-			if data.Status, err = s.status(row, options.ReturnStatus); err != nil {
+		s.listed(verb, data)
+		if row, ok := l.boxes[name]; ok && o.status != nil {
+			if err := s.tellStatus(row, o.status); err != nil {
 				return s.failure("list", err)
 			}
 		}
-		if err := w.WriteList(data); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// listData is one line of LIST.
+type listData struct {
+	name  string
+	attrs []string
+	// below tells of a name below that is subscribed to (CHILDINFO).
+	below bool
+}
+
+func (s *session) listed(verb string, data listData) {
+	s.out.Raw("* ").Raw(verb).Raw(" (").Raw(strings.Join(data.attrs, " ")).Raw(`) "/" `).Mailbox(data.name)
+	if data.below {
+		s.out.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
+	}
+	s.out.CRLF()
 }
 
 // isNamed tells whether somebody made or subscribed to a name. What is only a
@@ -143,51 +227,47 @@ func (l *listing) isNamed(name string) bool {
 	return exists || l.subscribed[name]
 }
 
-// list returns what LIST says of a name, nil if it is not asked for.
-func (l *listing) list(name string, options *imap.ListOptions) *imap.ListData {
+// list returns what LIST says of a name, if it is asked for.
+func (l *listing) list(name string, o *listOptions) (data listData, ok bool) {
 	row, exists := l.boxes[name]
 	subscribed := l.subscribed[name]
-	inner := options.SelectRecursiveMatch && l.subscribedBelow[name]
+	inner := o.recursive && l.subscribedBelow[name]
 	switch {
-	case options.SelectSubscribed && !subscribed && !inner:
-		return nil
-	case !options.SelectSubscribed && !exists && !l.parents[name]:
-		return nil
-	case options.SelectSpecialUse && row.Use == spool.UseNone:
-		return nil
+	case o.onlySubscribed && !subscribed && !inner,
+		!o.onlySubscribed && !exists && !l.parents[name],
+		o.onlyUse && row.Use == spool.UseNone:
+		return data, false
 	}
-	data := &imap.ListData{Mailbox: name, Delim: separator}
+	data.name = name
 	if !exists {
 		// \NonExistent implies \Noselect, which older clients know.
-		data.Attrs = append(data.Attrs, imap.MailboxAttrNonExistent, imap.MailboxAttrNoSelect)
+		data.attrs = append(data.attrs, `\NonExistent`, `\Noselect`)
 	}
 	if l.parents[name] {
-		data.Attrs = append(data.Attrs, imap.MailboxAttrHasChildren)
+		data.attrs = append(data.attrs, `\HasChildren`)
 	} else {
-		data.Attrs = append(data.Attrs, imap.MailboxAttrHasNoChildren)
+		data.attrs = append(data.attrs, `\HasNoChildren`)
 	}
-	if subscribed && (options.SelectSubscribed || options.ReturnSubscribed) {
-		data.Attrs = append(data.Attrs, imap.MailboxAttrSubscribed)
+	if subscribed && (o.onlySubscribed || o.returnSubscribed) {
+		data.attrs = append(data.attrs, `\Subscribed`)
 	}
 	if row.Use != spool.UseNone {
-		data.Attrs = append(data.Attrs, imap.MailboxAttr(`\`+string(row.Use)))
+		data.attrs = append(data.attrs, `\`+string(row.Use))
 	}
-	if inner {
-		data.ChildInfo = &imap.ListDataChildInfo{Subscribed: true}
-	}
-	return data
+	data.below = inner
+	return data, true
 }
 
 // lsub returns what LSUB says of a name: a level that is above a subscription
 // and not subscribed to is \Noselect (RFC 3501 section 6.3.9).
-func (l *listing) lsub(name string, asLevel bool) *imap.ListData {
+func (l *listing) lsub(name string, asLevel bool) (data listData, ok bool) {
 	switch {
 	case l.subscribed[name]:
-		return &imap.ListData{Mailbox: name, Delim: separator}
+		return listData{name: name}, true
 	case asLevel && l.subscribedBelow[name]:
-		return &imap.ListData{Mailbox: name, Delim: separator, Attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}}
+		return listData{name: name, attrs: []string{`\Noselect`}}, true
 	}
-	return nil
+	return data, false
 }
 
 // fullPattern puts the reference in front. INBOX has no case.
@@ -218,7 +298,7 @@ func matchName(pattern, name string) bool {
 		switch p {
 		case '*', '%':
 			for i := range len(name) {
-				if reached[i] && (p == '*' || name[i] != separator) {
+				if reached[i] && (p == '*' || name[i] != spool.Separator[0]) {
 					reached[i+1] = true
 				}
 			}

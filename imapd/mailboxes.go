@@ -6,11 +6,9 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"restante/imapd/view"
+	"restante/imapd/wire"
 	"restante/spool"
 )
-
-const separator = '/'
 
 // provision makes INBOX, and for a new account the special-use mailboxes: one
 // that has no mailbox but INBOX and has subscribed to nothing. So what the user
@@ -53,68 +51,53 @@ func (s *session) provision(account string) error {
 	return nil
 }
 
-// Select opens a mailbox, for EXAMINE read-only.
-func (s *session) Select(name string, options *imap.SelectOptions) (*imap.SelectData, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.box = nil
-	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, name)
-	if err != nil {
-		return nil, s.failure("select", err)
+// parseCreate reads CREATE, with special uses (RFC 6154).
+func (s *session) parseCreate(d *wire.Decoder, _ call) action {
+	d.Space()
+	name := d.Mailbox(s.rawNames())
+	var uses []imap.Flag
+	if d.TrySpace() {
+		d.List(func() {
+			if word := d.Word(); d.Err() == nil && word != "USE" {
+				d.Fail("Unknown parameter of CREATE")
+			}
+			d.Space()
+			uses = append(uses, d.Flags()...)
+		})
 	}
-	v, sum, err := view.Open(s.srv.opt.Mailboxes, row.ID)
-	if err != nil {
-		return nil, s.failure("select", err)
-	}
-	box := &selection{view: v, readOnly: options.ReadOnly, keywords: make(map[string]bool)}
-	for _, k := range sum.Keywords {
-		box.keywords[k] = true
-	}
-	s.box = box
-	data := &imap.SelectData{
-		Flags:             box.flags(),
-		NumMessages:       v.Len(),
-		FirstUnseenSeqNum: sum.FirstUnseen,
-		UIDNext:           imap.UID(sum.Mailbox.UIDNext),
-		UIDValidity:       sum.Mailbox.UIDValidity,
-	}
-	if !options.ReadOnly {
-		data.PermanentFlags = append(box.flags(), imap.FlagWildcard)
-	}
-	if s.lib.EnabledCaps().Has(imap.CapIMAP4rev2) {
-		data.List = &imap.ListData{Mailbox: row.Name, Delim: separator}
-	}
-	return data, nil
+	return func() error { return s.create(name, uses) }
 }
 
-// Unselect closes the mailbox.
-func (s *session) Unselect() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.box = nil
-	return nil
-}
-
-// Create makes a mailbox. A separator at the end, by which a client announces
+// create makes a mailbox. A separator at the end, by which a client announces
 // levels below, is passed over.
-func (s *session) Create(name string, options *imap.CreateOptions) error {
+func (s *session) create(name string, uses []imap.Flag) error {
 	name = strings.TrimSuffix(name, spool.Separator)
 	if strings.ContainsAny(name, "*%") {
 		return no(imap.ResponseCodeCannot, "Mailbox names may not have * or % in them")
 	}
 	use := spool.UseNone
-	for _, attr := range options.SpecialUse {
-		u, ok := useOf(attr)
+	for _, attr := range uses {
+		u, ok := useOf(imap.MailboxAttr(attr))
 		if !ok || use != spool.UseNone {
 			return no(codeUseAttr, "Special use is not supported")
 		}
 		use = u
 	}
-	if _, err := s.srv.opt.Mailboxes.CreateMailbox(s.account, name, use); err != nil {
+	row, err := s.srv.opt.Mailboxes.CreateMailbox(s.account, name, use)
+	if err != nil {
 		return s.failure("create", err)
 	}
-	return nil
+	return ok("MAILBOXID (" + mailboxID(row.ID) + ")")
 }
+
+// mailboxID is a MAILBOXID of RFC 8474.
+func mailboxID(id spool.MailboxID) string { return "F" + number(int64(id)) }
+
+// emailID is an EMAILID.
+func emailID(e *spool.Entry) string { return "M" + e.Message.String() }
+
+// rawNames tells that the client sends mailbox names as they are.
+func (s *session) rawNames() bool { return s.has(rev2 | utf8) }
 
 func useOf(attr imap.MailboxAttr) (spool.Use, bool) {
 	switch attr {
@@ -134,81 +117,41 @@ func useOf(attr imap.MailboxAttr) (spool.Use, bool) {
 	return spool.UseNone, false
 }
 
-// Delete removes a mailbox and keeps those below it.
-func (s *session) Delete(name string) error {
-	if err := s.srv.opt.Mailboxes.DeleteMailbox(s.account, name); err != nil {
-		return s.failure("delete", err)
-	}
-	return nil
-}
-
-// Rename renames a mailbox and those below it.
-func (s *session) Rename(name, newName string, _ *imap.RenameOptions) error {
-	newName = strings.TrimSuffix(newName, spool.Separator)
-	if strings.ContainsAny(newName, "*%") {
-		return no(imap.ResponseCodeCannot, "Mailbox names may not have * or % in them")
-	}
-	if err := s.srv.opt.Mailboxes.RenameMailbox(s.account, name, newName); err != nil {
-		return s.failure("rename", err)
-	}
-	return nil
-}
-
-// Subscribe keeps a name, which need not be a mailbox's.
-func (s *session) Subscribe(name string) error {
-	if err := s.srv.opt.Mailboxes.Subscribe(s.account, name, true); err != nil {
-		return s.failure("subscribe", err)
-	}
-	return nil
-}
-
-// Unsubscribe forgets a name.
-func (s *session) Unsubscribe(name string) error {
-	if err := s.srv.opt.Mailboxes.Subscribe(s.account, name, false); err != nil {
-		return s.failure("unsubscribe", err)
-	}
-	return nil
-}
-
-// Status tells of a mailbox without selecting it.
-func (s *session) Status(name string, options *imap.StatusOptions) (*imap.StatusData, error) {
-	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, name)
-	if err != nil {
-		return nil, s.failure("status", err)
-	}
-	data, err := s.status(row, options)
-	if err != nil {
-		return nil, s.failure("status", err)
-	}
-	return data, nil
-}
-
-// status fills in everything: the library writes what was asked for, and does
-// not look whether it is there.
-func (s *session) status(row spool.Mailbox, options *imap.StatusOptions) (*imap.StatusData, error) {
-	limit, recent := s.AppendLimit(), uint32(0)
-	data := &imap.StatusData{
-		Mailbox:        row.Name,
-		NumMessages:    &row.Messages,
-		NumRecent:      &recent,
-		UIDNext:        imap.UID(row.UIDNext),
-		UIDValidity:    row.UIDValidity,
-		NumUnseen:      &row.Unseen,
-		NumDeleted:     &row.Deleted,
-		Size:           &row.Size,
-		AppendLimit:    &limit,
-		DeletedStorage: new(int64),
-	}
-	if !options.DeletedStorage || row.Deleted == 0 {
-		return data, nil
-	}
-	for e, err := range s.srv.opt.Mailboxes.Entries(row.ID, 1, 0) {
+// parseName reads a command with one name.
+func (s *session) parseName(d *wire.Decoder, c call) action {
+	d.Space()
+	name := d.Mailbox(s.rawNames())
+	boxes := s.srv.opt.Mailboxes
+	return func() error {
+		var err error
+		switch c.verb {
+		case "DELETE": // those below it stay
+			err = boxes.DeleteMailbox(s.account, name)
+		case "SUBSCRIBE": // the name need not be a mailbox's
+			err = boxes.Subscribe(s.account, name, true)
+		case "UNSUBSCRIBE":
+			err = boxes.Subscribe(s.account, name, false)
+		}
 		if err != nil {
-			return nil, err
+			return s.failure(strings.ToLower(c.verb), err)
 		}
-		if e.Flags.System&spool.Deleted != 0 {
-			*data.DeletedStorage += e.Size
-		}
+		return nil
 	}
-	return data, nil
+}
+
+// parseRename reads RENAME, which takes those below along.
+func (s *session) parseRename(d *wire.Decoder, _ call) action {
+	d.Space()
+	from := d.Mailbox(s.rawNames())
+	d.Space()
+	to := strings.TrimSuffix(d.Mailbox(s.rawNames()), spool.Separator)
+	return func() error {
+		if strings.ContainsAny(to, "*%") {
+			return no(imap.ResponseCodeCannot, "Mailbox names may not have * or % in them")
+		}
+		if err := s.srv.opt.Mailboxes.RenameMailbox(s.account, from, to); err != nil {
+			return s.failure("rename", err)
+		}
+		return nil
+	}
 }

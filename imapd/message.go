@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"bytes"
-	"errors"
 	"io"
 
 	"github.com/emersion/go-imap/v2"
@@ -11,6 +10,9 @@ import (
 	"restante/internal/structure"
 	"restante/spool"
 )
+
+// copyBuffer is how much of a body is read at a time, in octets.
+const copyBuffer = 32 << 10
 
 // message is a message of the selected mailbox while a command looks at it. The
 // body is opened, and the structure read, when somebody asks.
@@ -143,7 +145,3 @@ func (m *message) section(part []int, specifier imap.PartSpecifier) (sec section
 	}
 	return sec, true, nil
 }
-
-// isGone tells whether an error only means that the message was expunged in
-// the meantime.
-func isGone(err error) bool { return errors.Is(err, spool.ErrNotFound) }

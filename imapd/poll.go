@@ -2,104 +2,119 @@ package imapd
 
 import (
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
 
 	"restante/imapd/view"
+	"restante/imapd/wire"
+	"restante/spool"
 )
 
-// Poll tells the client what other sessions have changed. The library calls it
-// after every command. Only an error of the connection is returned, since it
-// would end it: what could not be read now will be at the next time.
-func (s *session) Poll(w *imapserver.UpdateWriter, allowExpunge bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.poll(w, allowExpunge)
-}
-
-func (s *session) poll(w *imapserver.UpdateWriter, allowExpunge bool) error {
+// poll tells the client what other sessions have changed; with expunge, of
+// messages that are gone, too. What could not be read now will be at the next
+// time.
+func (s *session) poll(expunge bool) {
 	if s.box == nil {
-		return nil
+		return
 	}
 	sync := s.box.view.Sync
-	if !allowExpunge {
+	if !expunge {
 		sync = s.box.view.SyncHolding
 	}
 	events, err := sync()
 	if err != nil {
 		s.log.Error("reading a mailbox's changes failed", "err", err)
-		return nil
+		return
 	}
 	for _, e := range events {
 		if e.Kind == view.Flagged {
 			s.box.note(e.Entry.Flags)
 		}
 	}
-	if s.box.moreKeywords {
-		s.box.moreKeywords = false
-		if err := w.WriteMailboxFlags(s.box.flags()); err != nil {
-			return err
-		}
-	}
+	s.tellKeywords()
+	var gone []view.Removed
 	for _, e := range events {
 		switch e.Kind {
 		case view.Expunged:
-			err = w.WriteExpunge(e.Seq)
+			gone = append(gone, view.Removed{Seq: e.Seq, UID: e.UID})
+			continue
 		case view.Exists:
-			err = w.WriteNumMessages(e.Seq)
+			s.tellGone(gone)
+			gone = nil
+			s.out.Raw("* ").Number32(e.Seq).Raw(" EXISTS").CRLF()
 		case view.Flagged:
-			err = w.WriteMessageFlags(e.Seq, imap.UID(e.Entry.UID), flagList(e.Entry.Flags))
+			s.tellGone(gone)
+			gone = nil
+			s.tellFlags(e.Seq, e.Entry)
 		}
-		if err != nil {
-			return err
+	}
+	s.tellGone(gone)
+}
+
+// tellKeywords announces keywords that are new to the client.
+func (s *session) tellKeywords() {
+	if !s.box.moreKeywords {
+		return
+	}
+	s.box.moreKeywords = false
+	s.out.Raw("* FLAGS ").Flags(s.box.flags()).CRLF()
+	if !s.box.readOnly {
+		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(append(s.box.flags(), imap.FlagWildcard)).Raw("] Permanent flags").CRLF()
+	}
+}
+
+// tellGone announces messages that have left the view.
+func (s *session) tellGone(list []view.Removed) {
+	if len(list) == 0 {
+		return
+	}
+	if s.has(qresync) {
+		uids := make([]spool.UID, len(list))
+		for i, r := range list { // from the highest down
+			uids[len(list)-1-i] = r.UID
 		}
+		s.out.Raw("* VANISHED ").Raw(numberSet(uids)).CRLF()
+		return
+	}
+	for _, r := range list {
+		s.out.Raw("* ").Number32(r.Seq).Raw(" EXPUNGE").CRLF()
+	}
+}
+
+// tellFlags announces flags. The UID comes along, since not every client has it.
+func (s *session) tellFlags(seq uint32, e spool.Entry) {
+	s.out.Raw("* ").Number32(seq).Raw(" FETCH (UID ").Number32(uint32(e.UID)).Raw(" FLAGS ").Flags(flagList(e.Flags))
+	if s.has(condstore) {
+		s.out.Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
+	}
+	s.out.Raw(")").CRLF()
+}
+
+// parseIdle tells of changes as they happen (RFC 2177).
+func (s *session) parseIdle(*wire.Decoder, call) action { return s.idle }
+
+func (s *session) idle() error {
+	var changed <-chan struct{}
+	if s.box != nil {
+		// Watched before it is looked at for the first time, so that nothing
+		// is missed.
+		watch, end := s.srv.opt.Mailboxes.Watch(s.box.view.Mailbox())
+		defer end()
+		changed = watch
+	}
+	s.out.Raw("+ idling").CRLF()
+	s.poll(true)
+	err := s.conn.WaitOr(changed, func() error {
+		s.poll(true)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	line, err := s.conn.Line(maxResponse)
+	if err != nil {
+		return err
+	}
+	if !equalFold(line, "DONE") {
+		return bad("Expected DONE")
 	}
 	return nil
-}
-
-// Idle tells of changes as they happen, until stop is closed.
-func (s *session) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
-	changed, end, ok := s.beginIdle()
-	if !ok {
-		return nil
-	}
-	defer s.idling.Done()
-	defer end()
-	for {
-		if err := s.idlePoll(w, stop); err != nil {
-			return err
-		}
-		select {
-		case <-stop:
-			return nil
-		case <-changed:
-		}
-	}
-}
-
-// beginIdle watches the mailbox before it is looked at for the first time, so
-// that nothing is missed. It is not ok if the session has ended.
-func (s *session) beginIdle() (changed <-chan struct{}, end func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, false
-	}
-	end = func() {}
-	if s.box != nil {
-		changed, end = s.srv.opt.Mailboxes.Watch(s.box.view.Mailbox())
-	}
-	s.idling.Add(1)
-	return changed, end, true
-}
-
-func (s *session) idlePoll(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-stop:
-		// The client may have gone on to another command.
-		return nil
-	default:
-	}
-	return s.link.Batch(func() error { return s.poll(w, true) })
 }

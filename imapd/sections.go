@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
 
 	"restante/imapd/decode"
 	"restante/internal/structure"
@@ -27,62 +26,55 @@ const (
 // errUnknownEncoding: BINARY of a part that cannot be decoded (RFC 3516).
 var errUnknownEncoding = errors.New("unknown transfer encoding")
 
+// piece is one section, ready to be written.
+type piece struct {
+	item sectionItem
+	r    io.Reader
+	size int64
+	// none tells that the part is not there.
+	none bool
+}
+
 // pieces prepares the sections that a FETCH asks for, in its order.
-func (m *message) pieces(options *imap.FetchOptions) ([]piece, error) {
-	if len(options.BodySection)+len(options.BinarySection)+len(options.BinarySectionSize) > maxSections {
+func (m *message) pieces(items []sectionItem) ([]piece, error) {
+	if len(items) > maxSections {
 		return nil, no(imap.ResponseCodeLimit, "Too many sections in one FETCH")
 	}
-	var list []piece
-	for _, item := range options.BodySection {
-		p, err := m.bodyPiece(item)
+	list := make([]piece, 0, len(items))
+	for _, item := range items {
+		var p piece
+		var err error
+		if item.kind == bodySection {
+			p, err = m.bodyPiece(item)
+		} else {
+			p, err = m.binaryPiece(item)
+		}
 		if err != nil {
 			return nil, err
 		}
-		p.begin = func(r *imapserver.FetchResponseWriter, size int64) io.WriteCloser {
-			return r.WriteBodySection(item, size)
-		}
-		list = append(list, p)
-	}
-	for _, item := range options.BinarySection {
-		p, err := m.binaryPiece(item.Part, item.Partial)
-		if err != nil {
-			return nil, err
-		}
-		p.begin = func(r *imapserver.FetchResponseWriter, size int64) io.WriteCloser {
-			return r.WriteBinarySection(item, size)
-		}
-		list = append(list, p)
-	}
-	for _, item := range options.BinarySectionSize {
-		p, err := m.binaryPiece(item.Part, nil)
-		if err != nil {
-			return nil, err
-		}
-		p.sizeOnly = item
+		p.item = item
 		list = append(list, p)
 	}
 	return list, nil
 }
 
 // bodyPiece is BODY[...]. A section that does not exist is empty.
-func (m *message) bodyPiece(item *imap.FetchItemBodySection) (piece, error) {
-	sec, ok, err := m.section(item.Part, item.Specifier)
+func (m *message) bodyPiece(item sectionItem) (piece, error) {
+	sec, ok, err := m.section(item.part, item.specifier)
 	if err != nil {
 		return piece{}, err
 	}
 	switch {
 	case !ok:
 		sec = section{body: m.body}
-	case len(item.HeaderFields) > 0:
-		sec, err = m.filtered(sec, item.HeaderFields, false)
-	case len(item.HeaderFieldsNot) > 0:
-		sec, err = m.filtered(sec, item.HeaderFieldsNot, true)
+	case item.fields != nil:
+		sec, err = m.filtered(sec, item.fields, item.not)
 	}
 	if err != nil {
 		return piece{}, err
 	}
-	if item.Partial != nil {
-		sec = sec.cut(item.Partial.Offset, item.Partial.Size)
+	if item.partial {
+		sec = sec.cut(item.offset, item.size)
 	}
 	return m.ready(sec.reader(), sec.size())
 }
@@ -97,7 +89,8 @@ func (m *message) filtered(sec section, fields []string, not bool) (section, err
 
 // binaryPiece is BINARY[...]: the part with its transfer encoding undone. It
 // is decoded twice, since its size has to be told first.
-func (m *message) binaryPiece(part []int, partial *imap.SectionPartial) (piece, error) {
+func (m *message) binaryPiece(item sectionItem) (piece, error) {
+	part := item.part
 	sec, ok, err := m.section(part, imap.PartSpecifierNone)
 	if err != nil {
 		return piece{}, err
@@ -122,13 +115,16 @@ func (m *message) binaryPiece(part []int, partial *imap.SectionPartial) (piece, 
 	if err != nil {
 		return piece{}, err
 	}
+	if item.kind == binarySize {
+		return piece{size: size}, nil
+	}
 	r, _ = decode.Reader(sec.reader(), encoding)
-	if partial != nil {
-		skip := min(partial.Offset, size)
+	if item.partial {
+		skip := min(item.offset, size)
 		if _, err := io.CopyN(io.Discard, r, skip); err != nil {
 			return piece{}, err
 		}
-		size = min(partial.Size, size-skip)
+		size = min(item.size, size-skip)
 	}
 	return m.ready(io.LimitReader(r, size), size)
 }

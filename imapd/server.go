@@ -5,14 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
 
 	"restante/imapd/wire"
 	"restante/internal/sasl"
@@ -25,18 +20,15 @@ type Server struct {
 	buffers wire.Buffers
 	gate    *gate
 	tls     *sasl.Handshaker // nil without Options.TLS
-	// plain and secure are the library's servers, for before and after TLS:
-	// it only knows by its own STARTTLS whether a connection is safe, and that
-	// is not used (see run).
-	plain, secure *engine
 
 	// clients are the goroutines of the connections.
 	clients sync.WaitGroup
-	// stopping is closed when Shutdown begins.
-	stopping chan struct{}
+	// ending is done when Shutdown begins.
+	ending context.Context
+	finish context.CancelFunc
 
 	mu        sync.Mutex
-	open      map[*client]struct{}
+	open      map[*session]struct{}
 	listeners map[net.Listener]struct{}
 	stopped   bool
 }
@@ -45,10 +37,10 @@ type Server struct {
 func New(opt Options) *Server {
 	s := &Server{
 		opt:       opt.withDefaults(),
-		stopping:  make(chan struct{}),
-		open:      make(map[*client]struct{}),
+		open:      make(map[*session]struct{}),
 		listeners: make(map[net.Listener]struct{}),
 	}
+	s.ending, s.finish = context.WithCancel(context.Background())
 	s.gate = newGate(s.opt)
 	if opt.TLS != nil {
 		config := opt.TLS.Clone()
@@ -57,8 +49,6 @@ func New(opt Options) *Server {
 		}
 		s.tls = sasl.NewHandshaker(config)
 	}
-	s.plain = newEngine(s.opt, false)
-	s.secure = newEngine(s.opt, true)
 	return s
 }
 
@@ -101,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
-			case <-s.stopping:
+			case <-s.ending.Done():
 			}
 		default:
 			return fmt.Errorf("imapd: accept: %w", err)
@@ -122,7 +112,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.stopped {
 		s.stopped = true
-		close(s.stopping)
+		s.finish()
 	}
 	for ln := range s.listeners {
 		ln.Close()
@@ -153,113 +143,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return err
 		}
 	}
-	s.plain.close()
-	s.secure.close()
 	return err
 }
 
 // abortWait is how long Shutdown waits for sessions whose connection was cut.
 const abortWait = 5 * time.Second
-
-// engine is a server of the library's. It takes its connections from a channel
-// since there is no other way to give it one.
-type engine struct {
-	lib   *imapserver.Server
-	queue handoff
-	start sync.Once
-	stop  sync.Once
-	done  sync.WaitGroup
-	log   *slog.Logger
-}
-
-func newEngine(opt Options, secure bool) *engine {
-	o := imapserver.Options{
-		NewSession: func(c *imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return newSession(c), nil, nil
-		},
-		Caps:         capabilities(),
-		Logger:       libraryLog{opt.Logger},
-		InsecureAuth: secure,
-	}
-	if !secure && opt.TLS != nil {
-		// It is never used but makes STARTTLS be announced.
-		o.TLSConfig = new(tls.Config)
-	}
-	return &engine{
-		lib:   imapserver.New(&o),
-		queue: handoff{conns: make(chan net.Conn), done: make(chan struct{})},
-		log:   opt.Logger,
-	}
-}
-
-// serve hands a connection over to the library.
-func (e *engine) serve(c net.Conn) {
-	e.start.Do(func() {
-		e.done.Go(func() {
-			if err := e.lib.Serve(e.queue); err != nil {
-				e.log.Error("protocol engine ended", "err", err)
-			}
-		})
-	})
-	e.queue.conns <- c
-}
-
-// close ends the library's loop; no connection may be handed over after that.
-func (e *engine) close() {
-	e.start.Do(func() {})
-	e.stop.Do(func() { e.queue.Close() })
-	e.done.Wait()
-}
-
-// handoff is a net.Listener that accepts what it is given.
-type handoff struct {
-	conns chan net.Conn
-	done  chan struct{}
-}
-
-func (h handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close may be called once.
-func (h handoff) Close() error {
-	close(h.done)
-	return nil
-}
-
-func (handoff) Addr() net.Addr { return &net.TCPAddr{} }
-
-// capabilities is everything that the library can be told to announce; it adds
-// what it always has, and APPENDLIMIT from the session.
-func capabilities() imap.CapSet {
-	caps := make(imap.CapSet)
-	for _, c := range []imap.Cap{
-		imap.CapIMAP4rev1, imap.CapIMAP4rev2, imap.CapNamespace, imap.CapUIDPlus, imap.CapESearch, imap.CapSearchRes,
-		imap.CapListExtended, imap.CapListStatus, imap.CapMove, imap.CapStatusSize, imap.CapBinary, imap.CapChildren,
-		imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapLiteralPlus, imap.CapUnauthenticate,
-	} {
-		caps[c] = struct{}{}
-	}
-	return caps
-}
-
-// libraryLog makes log records of the library's lines. A panic is a fault; what
-// it did not know how to tell the client mostly is the client's.
-type libraryLog struct{ log *slog.Logger }
-
-func (l libraryLog) Printf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	level := slog.LevelDebug
-	switch {
-	case strings.HasPrefix(text, "panic"):
-		level = slog.LevelError
-	case strings.HasPrefix(text, "handling"):
-		level = slog.LevelWarn
-	}
-	l.log.Log(context.Background(), level, "imap engine: "+text)
-}

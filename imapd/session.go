@@ -4,40 +4,73 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
+
 	"restante/imapd/view"
+	"restante/imapd/wire"
 	"restante/internal/mail"
 	"restante/internal/sasl"
 	"restante/spool"
 )
 
-// session is what the library calls for the commands of one connection. It
-// calls from one goroutine, but for Idle, which may still be running when the
-// next command or Close comes: mu is for that.
+// session is one connection, from the greeting to its end. All of it is done by
+// one goroutine, but for what others may call: stop and abort.
 type session struct {
-	srv  *Server
-	lib  *imapserver.Conn
-	link *link
-	ctx  context.Context
-	log  *slog.Logger
+	srv    *Server
+	raw    net.Conn
+	conn   *wire.Conn
+	out    *wire.Encoder
+	remote netip.Addr
+	// channel is the TLS of the connection, nil without.
+	channel *sasl.Channel
+	ctx     context.Context
+	cancel  context.CancelFunc
+	log     *slog.Logger
 
-	account  string
-	failures int
-	offered  []string // mechanisms that the client was told of
-	idling   sync.WaitGroup
+	account  string // "" until the client has logged in
+	failures int    // logins that failed
+	faults   int    // malformed commands in a row
+	enabled  features
+	box      *selection // nil unless a mailbox is selected
+	// over tells that LOGOUT was said, broken that a response could not be ended.
+	over, broken bool
+	// stranger tells that the client does not speak IMAP.
+	stranger bool
+	// copied is what sections are copied through; nil between commands.
+	copied []byte
+}
 
-	mu     sync.Mutex
-	closed bool
-	box    *selection // nil unless a mailbox is selected
+// features are what a client has turned on, with ENABLE or by using it.
+type features uint8
+
+const (
+	rev2      features = 1 << iota // IMAP4rev2
+	utf8      features = 1 << iota // UTF8=ACCEPT
+	condstore features = 1 << iota // CONDSTORE
+	qresync   features = 1 << iota // QRESYNC
+)
+
+func (s *session) has(f features) bool { return s.enabled&f != 0 }
+
+// enable turns features on, with what each of them implies.
+func (s *session) enable(f features) {
+	if f&qresync != 0 {
+		f |= condstore
+	}
+	s.enabled |= f
+	s.out.UTF8 = s.has(rev2 | utf8)
 }
 
 // selection is the selected mailbox.
 type selection struct {
 	view     *view.View
+	name     string
 	readOnly bool
 	// keywords are those that the client was told of; more are announced when
 	// moreKeywords is set.
@@ -47,40 +80,13 @@ type selection struct {
 	saved []spool.UID
 }
 
-var (
-	_ imapserver.SessionIMAP4rev2      = (*session)(nil)
-	_ imapserver.SessionSASL           = (*session)(nil)
-	_ imapserver.SessionUnauthenticate = (*session)(nil)
-	_ imapserver.SessionAppendLimit    = (*session)(nil)
-)
-
-func newSession(c *imapserver.Conn) *session {
-	l := c.NetConn().(*link)
-	return &session{srv: l.client.srv, lib: c, link: l, ctx: l.client.ctx, log: l.client.log}
-}
-
-// Close ends the session. The library calls it even after a panic.
-func (s *session) Close() error {
-	defer s.link.sessionEnded.Store(true)
-	s.mu.Lock()
-	s.closed = true
+// end gives back what the session holds.
+func (s *session) end() {
 	s.box = nil
-	s.mu.Unlock()
-	s.idling.Wait()
 	if s.account != "" {
 		s.srv.gate.logout(s.account)
+		s.account = ""
 	}
-	return nil
-}
-
-// Login checks a password. A failure is answered late, and the last of too many
-// ends the connection.
-func (s *session) Login(user, password string) error {
-	account, err := s.srv.opt.Auth.Authenticate(s.ctx, user, password, s.link.client.remote)
-	if err != nil {
-		return s.loginError(user, err)
-	}
-	return s.enter(user, account)
 }
 
 // loginError is the answer to a login that failed.
@@ -96,7 +102,7 @@ func (s *session) loginError(user string, err error) error {
 	case errors.Is(err, mail.ErrBadCredentials), errors.Is(err, sasl.ErrChannel):
 		s.log.Info("login failed", "user", user, "reason", err)
 		s.punish()
-		return imapserver.ErrAuthFailed
+		return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed")
 	}
 	s.log.Error("login could not be checked", "user", user, "err", err)
 	return no(imap.ResponseCodeUnavailable, "Logins cannot be checked at the moment")
@@ -113,41 +119,71 @@ func (s *session) enter(user, account string) error {
 		return s.failure("login", err)
 	}
 	s.account = account
-	s.log = s.link.client.log.With("account", account)
+	s.log = s.srv.opt.Logger.With("remote", s.remote, "account", account)
 	s.log.Info("logged in", "user", user)
-	s.link.SetAuthenticated(true)
+	s.conn.SetAuthenticated(true)
 	return nil
 }
 
+// punish answers a failed login late, and the last of too many ends the
+// connection.
 func (s *session) punish() {
-	pause := time.NewTimer(s.srv.gate.failed(s.link.client.remote))
+	s.conn.Flush()
+	pause := time.NewTimer(s.srv.gate.failed(s.remote))
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-	case <-s.srv.stopping:
+	case <-s.srv.ending.Done():
 	case <-s.ctx.Done():
 	}
 	if s.failures++; s.failures >= maxLogins {
-		s.link.Stop("Too many failed logins")
+		s.conn.Stop("Too many failed logins")
 	}
 }
 
-// Unauthenticate makes the client nobody again (RFC 8437).
-func (s *session) Unauthenticate() error {
-	s.mu.Lock()
-	s.box = nil
-	s.mu.Unlock()
+// unauthenticate makes the client nobody again (RFC 8437).
+func (s *session) unauthenticate() error {
 	s.log.Info("logged out")
-	s.srv.gate.logout(s.account)
-	s.account, s.log = "", s.link.client.log
-	s.link.SetAuthenticated(false)
+	s.end()
+	s.enabled, s.out.UTF8 = 0, false
+	s.log = s.srv.opt.Logger.With("remote", s.remote)
+	s.conn.SetAuthenticated(false)
 	return nil
 }
 
-// AppendLimit is the largest message of APPEND, in octets (RFC 7889).
-func (s *session) AppendLimit() uint32 { return uint32(s.srv.opt.MaxAppend) }
+// capabilities is what is offered at this moment. What only makes sense after
+// the login is told then.
+func (s *session) capabilities() string {
+	list := []string{"IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE"}
+	if s.account == "" {
+		switch {
+		case s.channel != nil:
+			for _, m := range s.srv.sources().Offer(s.channel) {
+				list = append(list, "AUTH="+m)
+			}
+		case s.srv.tls != nil:
+			list = append(list, "STARTTLS", "LOGINDISABLED")
+		default:
+			list = append(list, "LOGINDISABLED")
+		}
+		return strings.Join(list, " ")
+	}
+	list = append(list, "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "ESEARCH", "SEARCHRES", "WITHIN",
+		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "BINARY", "CONDSTORE", "QRESYNC",
+		"UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
+	if !s.conn.Compressed() {
+		list = append(list, "COMPRESS=DEFLATE")
+	}
+	return strings.Join(list, " ")
+}
 
-// Namespace tells that all mailboxes are the user's own.
-func (s *session) Namespace() (*imap.NamespaceData, error) {
-	return &imap.NamespaceData{Personal: []imap.NamespaceDescriptor{{Delim: separator}}}, nil
+// sources are what the mechanisms ask.
+func (s *Server) sources() sasl.Sources {
+	o := s.opt
+	return sasl.Sources{Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens, NoBinding: o.NoBinding}
+}
+
+// offers tells whether a mechanism can be used now.
+func (s *session) offers(mechanism string) bool {
+	return slices.Contains(s.srv.sources().Offer(s.channel), mechanism)
 }

@@ -1,11 +1,10 @@
 package imapd
 
 import (
+	"fmt"
 	"slices"
 
-	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapserver"
-
+	"restante/imapd/wire"
 	"restante/spool"
 )
 
@@ -14,20 +13,64 @@ const storeBatch = 1000
 
 var errReadOnly = no(codeReadOnly, "Mailbox was opened read-only")
 
-// Store changes flags.
-func (s *session) Store(w *imapserver.FetchWriter, numSet imap.NumSet, store *imap.StoreFlags, _ *imap.StoreOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	uids, err := s.resolve(numSet)
+// storing is what a STORE asks for.
+type storing struct {
+	op     spool.FlagOp
+	silent bool
+	flags  spool.Flags
+	// unchangedSince leaves alone what has changed since; conditional tells that
+	// it was given.
+	unchangedSince spool.ModSeq
+	conditional    bool
+}
+
+// parseStore reads STORE.
+func (s *session) parseStore(d *wire.Decoder, c call) action {
+	d.Space()
+	set := d.Set()
+	d.Space()
+	q := storing{unchangedSince: spool.ModSeqUnbounded}
+	if d.TryList(func() {
+		if word := d.Word(); d.Err() == nil && word != "UNCHANGEDSINCE" {
+			d.Fail("Unknown modifier of STORE")
+		}
+		d.Space()
+		q.unchangedSince, q.conditional = spool.ModSeq(d.Number64()), true
+	}) {
+		d.Space()
+	}
+	switch word := d.Word(); word {
+	case "FLAGS", "FLAGS.SILENT":
+		q.op, q.silent = spool.FlagSet, word != "FLAGS"
+	case "+FLAGS", "+FLAGS.SILENT":
+		q.op, q.silent = spool.FlagAdd, word != "+FLAGS"
+	case "-FLAGS", "-FLAGS.SILENT":
+		q.op, q.silent = spool.FlagRemove, word != "-FLAGS"
+	default:
+		d.Fail("Unknown item of STORE")
+	}
+	d.Space()
+	list := storeFlags(d)
+	return func() error {
+		var err error
+		if q.flags, err = parseFlags(list); err != nil {
+			return err
+		}
+		if q.conditional {
+			s.enable(condstore)
+		}
+		return s.storeFlags(set, c.uid, &q)
+	}
+}
+
+// storeFlags changes flags.
+func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
+	uids, err := s.resolve(set, byUID)
 	if err != nil {
 		return err
 	}
 	if s.box.readOnly {
 		return errReadOnly
-	}
-	flags, err := parseFlags(store.Flags)
-	if err != nil {
-		return err
 	}
 	// Of what others have changed meanwhile the client must be told, even
 	// with .SILENT (RFC 9051 section 6.4.6).
@@ -35,90 +78,117 @@ func (s *session) Store(w *imapserver.FetchWriter, numSet imap.NumSet, store *im
 	if err != nil {
 		return s.failure("store", err)
 	}
-	op := map[imap.StoreFlagsOp]spool.FlagOp{
-		imap.StoreFlagsSet: spool.FlagSet,
-		imap.StoreFlagsAdd: spool.FlagAdd,
-		imap.StoreFlagsDel: spool.FlagRemove,
-	}[store.Op]
-	_, byUID := numSet.(imap.UIDSet)
 	done := 0
+	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {
-		out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), batch, op, flags, spool.ModSeqUnbounded)
+		out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), batch, q.op, q.flags, q.unchangedSince)
 		if err != nil {
 			return s.failure("store", err)
 		}
-		done += len(out.Changed)
-		if err := s.stored(w, out.Changed, store.Silent, byUID, stale); err != nil {
-			return err
-		}
+		done += len(out.Changed) + len(out.Modified)
+		modified = append(modified, out.Modified...)
+		s.stored(out.Changed, q, byUID, stale)
 	}
-	return some(numSet, len(uids), done)
+	if len(modified) > 0 {
+		return s.modified(modified, byUID)
+	}
+	return some(byUID, len(uids), done)
+}
+
+// modified is the reply to a conditional STORE that left messages alone.
+func (s *session) modified(uids []spool.UID, byUID bool) error {
+	set := numberSet(uids)
+	if !byUID {
+		var seqs []uint32
+		for _, uid := range uids {
+			if seq, ok := s.box.view.Seq(uid); ok {
+				seqs = append(seqs, seq)
+			}
+		}
+		set = numberSet(seqs)
+	}
+	e := ok(fmt.Sprintf("MODIFIED %s", set))
+	return e
 }
 
 // stored tells the client of flags that it has set.
-func (s *session) stored(w *imapserver.FetchWriter, changed []spool.Entry, silent, byUID bool, stale map[spool.UID]bool) error {
+func (s *session) stored(changed []spool.Entry, q *storing, byUID bool, stale map[spool.UID]bool) {
 	for _, e := range changed {
 		s.box.note(e.Flags)
-		if silent && stale[e.UID] {
+		if q.silent && stale[e.UID] {
 			continue // the next poll tells
 		}
 		s.box.view.Own([]spool.Entry{e})
-		if silent {
+		if q.silent && !s.has(condstore) {
 			continue
 		}
 		seq, _ := s.box.view.Seq(e.UID)
-		r := w.CreateMessage(seq)
-		if byUID {
-			r.WriteUID(imap.UID(e.UID))
+		s.out.Raw("* ").Number32(seq).Raw(" FETCH (")
+		if byUID || s.has(qresync) {
+			s.out.Raw("UID ").Number32(uint32(e.UID)).Raw(" ")
 		}
-		r.WriteFlags(flagList(e.Flags))
-		if err := r.Close(); err != nil {
+		switch {
+		case q.silent: // RFC 7162 section 3.1.3
+			s.out.Raw("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
+		case s.has(condstore):
+			s.out.Raw("FLAGS ").Flags(flagList(e.Flags)).Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
+		default:
+			s.out.Raw("FLAGS ").Flags(flagList(e.Flags))
+		}
+		s.out.Raw(")").CRLF()
+	}
+}
+
+// parseCopy reads COPY and MOVE.
+func (s *session) parseCopy(d *wire.Decoder, c call) action {
+	d.Space()
+	set := d.Set()
+	d.Space()
+	dest := d.Mailbox(s.rawNames())
+	return func() error {
+		uids, err := s.resolve(set, c.uid)
+		if err != nil {
 			return err
 		}
+		if c.verb == "MOVE" {
+			return s.move(uids, c.uid, dest)
+		}
+		copied, err := s.transfer("copy", uids, c.uid, dest, s.srv.opt.Mailboxes.Copy)
+		if err != nil || len(copied.Source) == 0 {
+			return err
+		}
+		return ok(copyUID(copied))
 	}
-	return nil
 }
 
-// Copy copies messages to another mailbox, or the same.
-func (s *session) Copy(numSet imap.NumSet, dest string) (*imap.CopyData, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	copied, err := s.transfer("copy", numSet, dest, s.srv.opt.Mailboxes.Copy)
-	if err != nil {
-		return nil, err
-	}
-	return copyData(copied), nil
-}
-
-// Move moves messages.
-func (s *session) Move(w *imapserver.MoveWriter, numSet imap.NumSet, dest string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.box != nil && s.box.readOnly {
+func (s *session) move(uids []spool.UID, byUID bool, dest string) error {
+	if s.box.readOnly {
 		return errReadOnly
 	}
-	moved, err := s.transfer("move", numSet, dest, s.srv.opt.Mailboxes.Move)
+	moved, err := s.transfer("move", uids, byUID, dest, s.srv.opt.Mailboxes.Move)
 	if err != nil || len(moved.Source) == 0 {
 		return err
 	}
-	if err := w.WriteCopyData(copyData(moved)); err != nil {
-		return err
+	s.out.Raw("* OK [").Raw(copyUID(moved)).Raw("] Moved").CRLF()
+	s.tellGone(s.box.view.Remove(moved.Source))
+	return s.highest()
+}
+
+// highest is the reply to a command that has expunged (RFC 7162 section 3.2.7).
+func (s *session) highest() error {
+	if !s.has(qresync) {
+		return nil
 	}
-	for _, seq := range s.box.view.Remove(moved.Source) {
-		if err := w.WriteExpunge(seq); err != nil {
-			return err
-		}
+	row, err := s.srv.opt.Mailboxes.MailboxByID(s.box.view.Mailbox())
+	if err != nil {
+		return nil // deleted meanwhile: nobody needs it
 	}
-	return nil
+	return ok("HIGHESTMODSEQ " + number(int64(row.ModSeq)))
 }
 
 type transfer func(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error)
 
-func (s *session) transfer(op string, numSet imap.NumSet, dest string, f transfer) (spool.Copied, error) {
-	uids, err := s.resolve(numSet)
-	if err != nil {
-		return spool.Copied{}, err
-	}
+func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string, f transfer) (spool.Copied, error) {
 	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, dest)
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
@@ -128,61 +198,38 @@ func (s *session) transfer(op string, numSet imap.NumSet, dest string, f transfe
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
 	if len(copied.Source) == 0 {
-		return copied, some(numSet, len(uids), 0)
+		return copied, some(byUID, len(uids), 0)
 	}
 	return copied, nil
 }
 
-// copyData is nil if nothing was copied: an empty set cannot be written.
-func copyData(c spool.Copied) *imap.CopyData {
-	if len(c.Source) == 0 {
-		return nil
-	}
-	return &imap.CopyData{UIDValidity: c.UIDValidity, SourceUIDs: uidSet(c.Source), DestUIDs: uidSet(c.Target)}
+func copyUID(c spool.Copied) string {
+	return fmt.Sprintf("COPYUID %d %s %s", c.UIDValidity, numberSet(c.Source), numberSet(c.Target))
 }
 
-func uidSet(uids []spool.UID) imap.UIDSet {
-	var set imap.UIDSet
-	for _, uid := range uids {
-		set.AddNum(imap.UID(uid))
+// parseExpunge reads EXPUNGE and UID EXPUNGE.
+func (s *session) parseExpunge(d *wire.Decoder, c call) action {
+	var set wire.Set
+	if c.uid {
+		d.Space()
+		set = d.Set()
 	}
-	return set
-}
-
-// Expunge removes messages that have \Deleted set. The library calls it for
-// CLOSE too, which never fails and says nothing.
-func (s *session) Expunge(w *imapserver.ExpungeWriter, set *imap.UIDSet) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.box == nil {
-		return bad("No mailbox is selected")
-	}
-	closing := s.link.Verb() == "CLOSE"
-	if s.box.readOnly {
-		if closing {
-			return nil
+	return func() error {
+		if s.box.readOnly {
+			return errReadOnly
 		}
-		return errReadOnly
-	}
-	var uids []spool.UID
-	if set != nil {
-		var err error
-		if uids, err = s.resolve(*set); err != nil || len(uids) == 0 {
-			return err
+		var uids []spool.UID
+		if c.uid {
+			var err error
+			if uids, err = s.resolve(set, true); err != nil || len(uids) == 0 {
+				return err
+			}
 		}
-	}
-	gone, err := s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids)
-	if err != nil {
-		err = s.failure("expunge", err)
-		if closing {
-			return nil
+		gone, err := s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids)
+		if err != nil {
+			return s.failure("expunge", err)
 		}
-		return err
+		s.tellGone(s.box.view.Remove(gone))
+		return s.highest()
 	}
-	for _, seq := range s.box.view.Remove(gone) {
-		if err := w.WriteExpunge(seq); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -38,9 +38,7 @@ func matchField(f imap.SearchCriteriaHeaderField, m Message) (bool, error) {
 // there and malformed.
 func fromEnvelope(key string, m Message) (text string, ok bool, err error) {
 	key = strings.ToLower(key)
-	switch key {
-	case "subject", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to":
-	default:
+	if !inEnvelope(key) {
 		return "", false, nil
 	}
 	s, err := m.Structure()
@@ -62,6 +60,15 @@ func fromEnvelope(key string, m Message) (text string, ok bool, err error) {
 		}[key])
 	}
 	return text, text != "", nil
+}
+
+// inEnvelope tells whether the stored envelope has a field.
+func inEnvelope(key string) bool {
+	switch strings.ToLower(key) {
+	case "subject", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to":
+		return true
+	}
+	return false
 }
 
 func addresses(list []imap.Address) string {

@@ -1,4 +1,4 @@
-// Package search holds one message against the criteria of a SEARCH (RFC 9051
+// Package search holds one message against the keys of a SEARCH (RFC 9051
 // section 6.4.4), the cheap ones first: what the mailbox entry has, then what
 // was found out at delivery (the envelope, the Date), then the header, and the
 // text last. Only the last two open the body.
@@ -7,7 +7,7 @@
 // character set were undone; letters are equal whatever their case, in the
 // text itself only those of ASCII. Memory does not depend on the message, but
 // for a header, of which the first MaxHeader octets are looked at. Time is
-// linear in the message for each of the criteria's strings.
+// linear in the message for each of the keys' strings.
 package search
 
 import (
@@ -39,64 +39,175 @@ type Message interface {
 	Octets(off, end int64) (io.Reader, error)
 }
 
-// Match tells whether a message meets all criteria. Number sets must not have
-// "*" or "$" in them any more. The errors are the message's.
-func Match(c *imap.SearchCriteria, m Message) (bool, error) {
-	if !matchEntry(c, m) {
-		return false, nil
-	}
-	if ok, err := matchSent(c, m); !ok || err != nil {
-		return false, err
-	}
-	for _, f := range c.Header {
-		if ok, err := matchField(f, m); !ok || err != nil {
-			return false, err
-		}
-	}
-	for i := range c.Not {
-		if ok, err := Match(&c.Not[i], m); ok || err != nil {
-			return false, err
-		}
-	}
-	for i := range c.Or {
-		ok, err := Match(&c.Or[i][0], m)
-		if err == nil && !ok {
-			ok, err = Match(&c.Or[i][1], m)
-		}
-		if !ok || err != nil {
-			return false, err
-		}
-	}
-	return matchText(c, m)
+// Cost is how far a key has to look.
+type Cost uint8
+
+// The costs, the cheapest first.
+const (
+	Entry     Cost = iota // at the mailbox entry
+	Structure             // at what was found out at delivery
+	Header                // at the header
+	Text                  // at all of the message
+)
+
+// Key is something that a message has or has not. The zero value matches all.
+// Match fails with the message's errors.
+type Key struct {
+	Cost  Cost
+	match func(m Message) (bool, error)
+	// body and text are the strings of a key that looks for nothing else: those
+	// of several keys are looked for in one go.
+	body, text []string
 }
 
-// matchEntry has the criteria that the mailbox entry alone answers.
-func matchEntry(c *imap.SearchCriteria, m Message) bool {
-	e := m.Entry()
-	for _, set := range c.SeqNum {
-		if !set.Contains(m.Seq()) {
-			return false
-		}
+// Match tells whether a message has it.
+func (k Key) Match(m Message) (bool, error) {
+	switch {
+	case len(k.body)+len(k.text) > 0:
+		return matchText(k.body, k.text, m)
+	case k.match == nil:
+		return true, nil
 	}
-	for _, set := range c.UID {
-		if !set.Contains(imap.UID(e.UID)) {
-			return false
-		}
-	}
-	for _, f := range c.Flag {
-		if !hasFlag(e.Flags, f) {
-			return false
-		}
-	}
-	for _, f := range c.NotFlag {
-		if hasFlag(e.Flags, f) {
-			return false
-		}
-	}
-	return (c.Larger == 0 || e.Size > c.Larger) &&
-		(c.Smaller == 0 || e.Size < c.Smaller) &&
-		within(e.InternalDate, c.Since, c.Before)
+	return k.match(m)
 }
+
+// And is for all of several keys, which are asked by their cost.
+func And(keys ...Key) Key {
+	var texts Key
+	var rest []Key
+	for _, k := range keys {
+		switch {
+		case len(k.body)+len(k.text) > 0:
+			texts.Cost = Text
+			texts.body, texts.text = append(texts.body, k.body...), append(texts.text, k.text...)
+		case k.match != nil:
+			rest = append(rest, k)
+		}
+	}
+	if len(texts.body)+len(texts.text) > 0 {
+		rest = append(rest, texts)
+	}
+	switch len(rest) {
+	case 0:
+		return Key{}
+	case 1:
+		return rest[0]
+	}
+	slices.SortStableFunc(rest, func(a, b Key) int { return int(a.Cost) - int(b.Cost) })
+	return Key{Cost: rest[len(rest)-1].Cost, match: func(m Message) (bool, error) {
+		for _, k := range rest {
+			if ok, err := k.Match(m); !ok || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}}
+}
+
+// Or is for one of two.
+func Or(a, b Key) Key {
+	if b.Cost < a.Cost {
+		a, b = b, a
+	}
+	return Key{Cost: b.Cost, match: func(m Message) (bool, error) {
+		if ok, err := a.Match(m); ok || err != nil {
+			return ok, err
+		}
+		return b.Match(m)
+	}}
+}
+
+// Not is for what another is not.
+func Not(k Key) Key {
+	return Key{Cost: k.Cost, match: func(m Message) (bool, error) {
+		ok, err := k.Match(m)
+		return !ok && err == nil, err
+	}}
+}
+
+// entry makes a key of what the mailbox entry alone answers.
+func entry(match func(e *spool.Entry) bool) Key {
+	return Key{match: func(m Message) (bool, error) { return match(m.Entry()), nil }}
+}
+
+// UIDs is for messages of a list, which ascends.
+func UIDs(list []spool.UID) Key {
+	return entry(func(e *spool.Entry) bool {
+		_, ok := slices.BinarySearch(list, e.UID)
+		return ok
+	})
+}
+
+// Flag is for a flag or a keyword.
+func Flag(f imap.Flag) Key { return entry(func(e *spool.Entry) bool { return hasFlag(e.Flags, f) }) }
+
+// Larger is for messages of more than n octets, Smaller for those of fewer.
+func Larger(n int64) Key { return entry(func(e *spool.Entry) bool { return e.Size > n }) }
+
+// Smaller is Larger's counterpart.
+func Smaller(n int64) Key { return entry(func(e *spool.Entry) bool { return e.Size < n }) }
+
+// Day is which of a message's days is meant.
+type Day uint8
+
+// The days.
+const (
+	Internal Day = iota // INTERNALDATE
+	Saved               // when it came into the mailbox (RFC 8514)
+	Sent                // the Date field
+)
+
+// Between is for days from since on and before before; zero is no bound.
+func Between(day Day, since, before time.Time) Key {
+	switch day {
+	case Internal:
+		return entry(func(e *spool.Entry) bool { return within(e.InternalDate, since, before) })
+	case Saved:
+		return entry(func(e *spool.Entry) bool { return within(e.Saved, since, before) })
+	}
+	return Key{Cost: Structure, match: func(m Message) (bool, error) {
+		s, err := m.Structure()
+		if err != nil {
+			return false, fmt.Errorf("search dates: %w", err)
+		}
+		sent := s.Sent()
+		return !sent.IsZero() && within(sent, since, before), nil
+	}}
+}
+
+// Younger is for messages whose INTERNALDATE is at most so long ago (RFC 5032).
+func Younger(than time.Duration, now time.Time) Key {
+	return entry(func(e *spool.Entry) bool { return !e.InternalDate.Before(now.Add(-than)) })
+}
+
+// ModSeq is for messages that changed at or after a modification sequence (RFC
+// 7162 section 3.1.5).
+func ModSeq(n spool.ModSeq) Key { return entry(func(e *spool.Entry) bool { return e.ModSeq >= n }) }
+
+// ID is for copies of one message (RFC 8474).
+func ID(id string) Key {
+	return entry(func(e *spool.Entry) bool { return e.Message.String() == id })
+}
+
+// Nothing matches nothing.
+func Nothing() Key { return entry(func(*spool.Entry) bool { return false }) }
+
+// Field is for messages with a header field that has a string in it.
+func Field(name, value string) Key {
+	f := imap.SearchCriteriaHeaderField{Key: name, Value: value}
+	cost := Header
+	if inEnvelope(name) {
+		cost = Structure
+	}
+	return Key{Cost: cost, match: func(m Message) (bool, error) { return matchField(f, m) }}
+}
+
+// Body is for messages with a string in their text, Anywhere for those that have
+// it in their header or their text.
+func Body(s string) Key { return Key{Cost: Text, body: []string{s}} }
+
+// Anywhere is Body with the header.
+func Anywhere(s string) Key { return Key{Cost: Text, text: []string{s}} }
 
 func hasFlag(f spool.Flags, flag imap.Flag) bool {
 	switch flag {
@@ -121,41 +232,25 @@ func within(t, since, before time.Time) bool {
 	return (since.IsZero() || !day.Before(since)) && (before.IsZero() || day.Before(before))
 }
 
-func matchSent(c *imap.SearchCriteria, m Message) (bool, error) {
-	if c.SentSince.IsZero() && c.SentBefore.IsZero() {
-		return true, nil
-	}
-	s, err := m.Structure()
-	if err != nil {
-		return false, fmt.Errorf("search dates: %w", err)
-	}
-	sent := s.Sent()
-	return !sent.IsZero() && within(sent, c.SentSince, c.SentBefore), nil
-}
-
-func matchText(c *imap.SearchCriteria, m Message) (bool, error) {
-	if len(c.Body)+len(c.Text) == 0 {
-		return true, nil
-	}
+func matchText(body, text []string, m Message) (bool, error) {
 	s, err := m.Structure()
 	if err != nil {
 		return false, fmt.Errorf("search text: %w", err)
 	}
-	wanted := newNeedles(c.Body)
-	if len(c.Text) > 0 {
+	wanted := newNeedles(body)
+	if len(text) > 0 {
 		head, err := m.Header()
 		if err != nil {
 			return false, fmt.Errorf("search header: %w", err)
 		}
 		words := foldText(decodeHeader(unfold(string(head))))
-		for _, t := range c.Text {
+		for _, t := range text {
 			if !strings.Contains(words, foldText(t)) {
 				wanted.add(t)
 			}
 		}
 	}
-	err = searchPart(s.Root, m, wanted)
-	if err != nil {
+	if err := searchPart(s.Root, m, wanted); err != nil {
 		return false, fmt.Errorf("search text: %w", err)
 	}
 	return wanted.allFound(), nil

@@ -3,8 +3,7 @@ package view
 import (
 	"errors"
 
-	"github.com/emersion/go-imap/v2"
-
+	"restante/imapd/wire"
 	"restante/spool"
 )
 
@@ -12,38 +11,36 @@ import (
 // seq-number: the answer to that is BAD).
 var ErrNumber = errors.New("no message has that number")
 
-// BySeq returns the UIDs of a set of sequence numbers, ascending. "*" is the
+// BySeq returns the UIDs of ranges of sequence numbers, ascending. "*" is the
 // last message, and no message in an empty mailbox. A plain number above the
 // last fails with ErrNumber.
-func (v *View) BySeq(set imap.SeqSet) ([]spool.UID, error) {
+func (v *View) BySeq(ranges []wire.Range) ([]spool.UID, error) {
 	var uids []spool.UID
-	for _, r := range set {
-		from, to := r.Start, r.Stop
-		switch {
-		case from == 0: // "*"
-			from, to = v.Len(), v.Len()
-		case to == 0: // "n:*" is also "*:n"
-			from, to = min(from, v.Len()), v.Len()
-		case to > v.Len():
+	for _, r := range (wire.Set{Ranges: ranges}).Fixed(v.Len()) {
+		if r.Stop > v.Len() && !isOpen(ranges, r) {
 			return nil, ErrNumber
 		}
-		uids = v.Numbered(uids, from, to)
+		uids = v.Numbered(uids, r.Start, r.Stop)
 	}
 	return sortUIDs(uids), nil
 }
 
-// ByUID returns those UIDs of a set that are in the view, ascending.
-func (v *View) ByUID(set imap.UIDSet) []spool.UID {
-	var uids []spool.UID
-	for _, r := range set {
-		from, to := spool.UID(r.Start), spool.UID(r.Stop)
-		switch {
-		case from == 0: // "*"
-			from, to = v.Last(), v.Last()
-		case to == 0:
-			from, to = min(from, v.Last()), v.Last()
+// isOpen tells whether a fixed range came of one with "*" in it, which may begin
+// above the last message.
+func isOpen(ranges []wire.Range, fixed wire.Range) bool {
+	for _, r := range ranges {
+		if r.Start == 0 && r.Stop == fixed.Stop || r.Stop == 0 && r.Start == fixed.Stop {
+			return true
 		}
-		uids = v.Between(uids, from, to)
+	}
+	return false
+}
+
+// ByUID returns those UIDs of ranges that are in the view, ascending.
+func (v *View) ByUID(ranges []wire.Range) []spool.UID {
+	var uids []spool.UID
+	for _, r := range (wire.Set{Ranges: ranges}).Fixed(uint32(v.Last())) {
+		uids = v.Between(uids, spool.UID(r.Start), spool.UID(r.Stop))
 	}
 	return sortUIDs(uids)
 }

@@ -44,6 +44,8 @@ type Event struct {
 	// Seq is a sequence number as of this event; with Exists the number of
 	// messages.
 	Seq uint32
+	// UID is that of the message that is gone, in Expunged.
+	UID spool.UID
 	// Entry is set in Flagged.
 	Entry spool.Entry
 }
@@ -97,6 +99,13 @@ func Open(src spool.Mailboxes, id spool.MailboxID) (*View, Summary, error) {
 	}
 	return v, sum, nil
 }
+
+// ModSeq is up to where the view is the mailbox's: the HIGHESTMODSEQ that a
+// client may be told (RFC 7162 section 3.1.2.1), while no expunge is held back.
+func (v *View) ModSeq() spool.ModSeq { return v.modseq }
+
+// Holding tells whether expunges are held back.
+func (v *View) Holding() bool { return len(v.held) > 0 }
 
 // Mailbox is the mailbox's ID.
 func (v *View) Mailbox() spool.MailboxID { return v.id }
@@ -237,8 +246,8 @@ func (v *View) sync(expunge bool) ([]Event, error) {
 func (v *View) apply(expunge bool, fresh []spool.UID, flags []spool.Entry) []Event {
 	var events []Event
 	if expunge && len(v.held) > 0 {
-		for _, seq := range v.remove(v.held) {
-			events = append(events, Event{Kind: Expunged, Seq: seq})
+		for _, r := range v.remove(v.held) {
+			events = append(events, Event{Kind: Expunged, Seq: r.Seq, UID: r.UID})
 		}
 		clear(v.held)
 	}
@@ -281,10 +290,16 @@ func (v *View) compare() ([]spool.Change, spool.ModSeq, error) {
 	return changes, max(row.ModSeq, v.modseq), nil
 }
 
+// Removed is a message that has left the view.
+type Removed struct {
+	Seq uint32
+	UID spool.UID
+}
+
 // Remove takes messages that the session itself has expunged or moved out of
 // the view and returns the numbers to announce, in order. UIDs that the client
 // never knew are passed over; other sessions' expunges stay for Sync.
-func (v *View) Remove(uids []spool.UID) []uint32 {
+func (v *View) Remove(uids []spool.UID) []Removed {
 	set := make(map[spool.UID]bool, len(uids))
 	for _, uid := range uids {
 		set[uid] = true
@@ -295,15 +310,15 @@ func (v *View) Remove(uids []spool.UID) []uint32 {
 
 // remove goes from the highest number down: so each number is the one that
 // the message had before, and one pass is enough.
-func (v *View) remove(set map[spool.UID]bool) []uint32 {
-	var seqs []uint32
+func (v *View) remove(set map[spool.UID]bool) []Removed {
+	var out []Removed
 	for i, uid := range slices.Backward(v.uids) {
 		if set[uid] {
-			seqs = append(seqs, uint32(i)+1)
+			out = append(out, Removed{uint32(i) + 1, uid})
 		}
 	}
 	v.uids = slices.DeleteFunc(v.uids, func(uid spool.UID) bool { return set[uid] })
-	return seqs
+	return out
 }
 
 // sortUIDs sorts and removes duplicates.

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/emersion/go-imap/v2"
 	"pgregory.net/rapid"
 
+	"restante/imapd/wire"
 	"restante/spool"
 	"restante/spool/spooltest"
 )
@@ -153,7 +153,7 @@ func TestRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seqs := v.Remove(gone); !slices.Equal(seqs, []uint32{3, 1}) {
+	if seqs := v.Remove(gone); !slices.Equal(seqs, []Removed{{3, 3}, {1, 1}}) {
 		t.Errorf("announced %v, want 3 and 1", seqs)
 	}
 	expunge(t, store, id)
@@ -231,29 +231,29 @@ func TestFailureChangesNothing(t *testing.T) {
 func TestSets(t *testing.T) {
 	v := &View{uids: []spool.UID{2, 3, 7, 9}}
 	empty := &View{}
-	seq := func(r ...imap.SeqRange) imap.SeqSet { return r }
-	uid := func(r ...imap.UIDRange) imap.UIDSet { return r }
+	seq := func(r ...wire.Range) []wire.Range { return r }
+	uid := seq
 	for _, c := range []struct {
 		name string
 		view *View
-		seq  imap.SeqSet
-		uid  imap.UIDSet
+		seq  []wire.Range
+		uid  []wire.Range
 		want []spool.UID
 		err  error
 	}{
-		{"1:2", v, seq(imap.SeqRange{Start: 1, Stop: 2}), nil, []spool.UID{2, 3}, nil},
-		{"3:*", v, seq(imap.SeqRange{Start: 3, Stop: 0}), nil, []spool.UID{7, 9}, nil},
-		{"*", v, seq(imap.SeqRange{}), nil, []spool.UID{9}, nil},
-		{"9:*", v, seq(imap.SeqRange{Start: 9, Stop: 0}), nil, []spool.UID{9}, nil},
-		{"2:5", v, seq(imap.SeqRange{Start: 2, Stop: 5}), nil, nil, ErrNumber},
-		{"1:*", empty, seq(imap.SeqRange{Start: 1, Stop: 0}), nil, nil, nil},
-		{"1 in an empty one", empty, seq(imap.SeqRange{Start: 1, Stop: 1}), nil, nil, ErrNumber},
-		{"uid 3:8", v, nil, uid(imap.UIDRange{Start: 3, Stop: 8}), []spool.UID{3, 7}, nil},
-		{"uid 4:6", v, nil, uid(imap.UIDRange{Start: 4, Stop: 6}), nil, nil},
-		{"uid *", v, nil, uid(imap.UIDRange{}), []spool.UID{9}, nil},
-		{"uid 100:*", v, nil, uid(imap.UIDRange{Start: 100, Stop: 0}), []spool.UID{9}, nil},
-		{"uid all", v, nil, uid(imap.UIDRange{Start: 1, Stop: 1<<32 - 1}), []spool.UID{2, 3, 7, 9}, nil},
-		{"uid 1:* in an empty one", empty, nil, uid(imap.UIDRange{Start: 1, Stop: 0}), nil, nil},
+		{"1:2", v, seq(wire.Range{Start: 1, Stop: 2}), nil, []spool.UID{2, 3}, nil},
+		{"3:*", v, seq(wire.Range{Start: 3, Stop: 0}), nil, []spool.UID{7, 9}, nil},
+		{"*", v, seq(wire.Range{}), nil, []spool.UID{9}, nil},
+		{"9:*", v, seq(wire.Range{Start: 9, Stop: 0}), nil, []spool.UID{9}, nil},
+		{"2:5", v, seq(wire.Range{Start: 2, Stop: 5}), nil, nil, ErrNumber},
+		{"1:*", empty, seq(wire.Range{Start: 1, Stop: 0}), nil, nil, nil},
+		{"1 in an empty one", empty, seq(wire.Range{Start: 1, Stop: 1}), nil, nil, ErrNumber},
+		{"uid 3:8", v, nil, uid(wire.Range{Start: 3, Stop: 8}), []spool.UID{3, 7}, nil},
+		{"uid 4:6", v, nil, uid(wire.Range{Start: 4, Stop: 6}), nil, nil},
+		{"uid *", v, nil, uid(wire.Range{}), []spool.UID{9}, nil},
+		{"uid 100:*", v, nil, uid(wire.Range{Start: 100, Stop: 0}), []spool.UID{9}, nil},
+		{"uid all", v, nil, uid(wire.Range{Start: 1, Stop: 1<<32 - 1}), []spool.UID{2, 3, 7, 9}, nil},
+		{"uid 1:* in an empty one", empty, nil, uid(wire.Range{Start: 1, Stop: 0}), nil, nil},
 	} {
 		var got []spool.UID
 		var err error
@@ -342,9 +342,9 @@ func TestClientsAgree(t *testing.T) {
 			}
 			return uids
 		}
-		announce := func(c *client, seqs []uint32) {
-			for _, seq := range seqs {
-				c.apply(t, []Event{{Kind: Expunged, Seq: seq}})
+		announce := func(c *client, list []Removed) {
+			for _, r := range list {
+				c.apply(t, []Event{{Kind: Expunged, Seq: r.Seq, UID: r.UID}})
 			}
 		}
 		sync := func(c *client, f func() ([]Event, error)) {

@@ -1,32 +1,25 @@
-// Package wire is the connection that stands between an IMAP client and the
-// protocol library. The library reads its commands from a Conn and writes its
-// responses to it, over TLS or not; what the library gets wrong about octets
-// is put right here, so that it can stay the engine:
+// Package wire is the line between an IMAP server and its client: octets and the
+// grammar of commands and responses (RFC 9051 section 9), without their meaning.
 //
-//   - It frames commands. The library is given one line or one literal at a
-//     time, and the next only when it asks for it. When it answers a command of
-//     which octets are still to come (a literal that it refuses), these are
-//     thrown away. So the octets of a refused message never run as commands.
-//   - It refuses, with a reply, what would make the library lose its place or
-//     close without a word: overlong commands and literals, quotes that are not
-//     closed, a line without a command; and it passes over empty lines.
-//   - It gathers what is written and sends it when the client's turn comes: when
-//     the library wants input that is not there, or Flush is called. What is
-//     written while the client is being waited for (IDLE) goes out at once.
-//   - It has the timeouts: by progress rather than by command, so that a long
-//     upload over a thin line is let be and a stalled one is not.
-//   - It ends connections politely: Stop lets a command end and says BYE.
-//   - It answers STARTTLS and ID itself.
+//   - A Conn has the deadlines, the buffers and the layers (TLS, compression) of
+//     a connection. What is written is gathered, and sent when the client's turn
+//     comes: when input is wanted that is not there. A connection that is silent
+//     has no buffers.
+//   - A Decoder reads one command. Nothing of it is done before it was read to
+//     its end. Whatever is left of a command that is refused, literals included,
+//     is thrown away: so the octets of a refused message never run as commands.
+//   - An Encoder writes responses.
 //
-// Memory is bounded by MaxLine and two buffers; the write buffer is given back
-// while nothing is written.
+// Memory is bounded: by MaxLine and MaxLiterals for a command, but for the message
+// of an APPEND, which is streamed; and by two buffers.
 //
-// Read is called by one goroutine at a time, as are the methods that say so;
-// everything else is safe for concurrent use.
+// Reading and writing are for the goroutine that serves the connection; Stop and
+// Abort can be called by any.
 package wire
 
 import (
 	"bufio"
+	"compress/flate"
 	"errors"
 	"io"
 	"net"
@@ -34,24 +27,12 @@ import (
 	"time"
 )
 
-// Limits of a command, in octets.
 const (
-	// MaxLine bounds a command's lines together with its literals, but for the
-	// message of an APPEND. The library has a limit of its own at 50 KiB.
-	MaxLine = 48 << 10
-	// MaxLiteral bounds a literal other than APPEND's message; the library
-	// takes no larger ones.
-	MaxLiteral = 4096
-	// maxLost bounds a line that is thrown away.
-	maxLost = 1 << 20
-	// maxFaults is how many malformed lines in a row end a connection.
-	maxFaults = 10
-)
-
-const (
-	readBuffer  = 4 << 10
+	readBuffer  = 8 << 10
 	writeBuffer = 32 << 10
 	closeWait   = 5 * time.Second
+	// warm is how long a silent connection keeps its buffers.
+	warm = 2 * time.Second
 )
 
 // Options are what a Conn needs to know. The durations have defaults.
@@ -65,72 +46,37 @@ type Options struct {
 	// Login is how long it may take from the beginning until it has logged in:
 	// 3 minutes if 0.
 	Login time.Duration
-	// MaxMessage bounds the message of an APPEND. One that is larger is
-	// refused by the library and thrown away here; a client that announces more
-	// than 4 times as much is cut off.
-	MaxMessage int64
-	// StartTLS tells that STARTTLS can be had.
-	StartTLS bool
-	// Greeted tells that the client had its greeting before it started TLS: the
-	// library's is not sent.
-	Greeted bool
 	// Buffers are shared by the connections of a server; nil for its own.
 	Buffers *Buffers
-	// Closed is called by every Close.
-	Closed func()
 }
 
-// Buffers are the write buffers of those connections that have something to
-// write. The zero value is ready.
-type Buffers struct{ pool sync.Pool }
+// Buffers are those of connections that are at work. The zero value is ready.
+type Buffers struct{ readers, writers sync.Pool }
 
-func (b *Buffers) get(s sink) *bufio.Writer {
-	if bw, ok := b.pool.Get().(*bufio.Writer); ok {
-		bw.Reset(s)
-		return bw
-	}
-	return bufio.NewWriterSize(s, writeBuffer)
-}
-
-func (b *Buffers) put(bw *bufio.Writer) {
-	bw.Reset(nil)
-	b.pool.Put(bw)
-}
-
-// Conn implements net.Conn. Deadlines that the library sets are ignored.
+// Conn is a connection.
 type Conn struct {
-	net.Conn
 	opt Options
-	br  *bufio.Reader
+	net net.Conn // the outermost layer but compression
+	out io.Writer
+	in  io.Reader
+	zip *flate.Writer // nil without compression
 
-	// What follows belongs to the goroutine that reads.
-	line    []byte // the line read last
-	pending []byte // what Read hands over next
-	cmd     command
-	faults  int
-	upgrade bool
+	br    *bufio.Reader // nil while the client is silent
+	first [1]byte
+	has   bool // first has an octet that was read before br was there
+	bw    []byte
+	pool  *[]byte
+	werr  error // of a write: nothing more is written
 
-	// mu guards what follows: the waiting.
 	mu       sync.Mutex
-	quiet    bool // between commands, or in IDLE
+	quiet    bool // waiting for a command, or in IDLE
 	loginBy  time.Time
 	stopping bool
 	farewell string
-
-	// wmu guards what follows: the writing.
-	wmu      sync.Mutex
-	bw       *bufio.Writer // nil while there is nothing to send
-	asleep   bool          // the reader waits for the client
-	batching bool
-	mute     bool // the greeting is being swallowed
-	ended    bool // BYE was said
-	patience time.Duration
-	atStart  bool // of a line
-	answered bool // the last line written was the current command's reply
-	tag      string
+	base     net.Conn // the innermost layer, for deadlines of Stop
 }
 
-// New returns a Conn for a client connection, which it takes over.
+// New returns a Conn for a client's connection, which it takes over.
 func New(c net.Conn, opt Options) *Conn {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
@@ -143,30 +89,62 @@ func New(c net.Conn, opt Options) *Conn {
 	if opt.Buffers == nil {
 		opt.Buffers = new(Buffers)
 	}
-	w := &Conn{
-		Conn:     c,
-		opt:      opt,
-		patience: opt.Step,
-		loginBy:  time.Now().Add(opt.Login),
-		mute:     opt.Greeted,
-		atStart:  true,
-		answered: true,
-	}
-	w.br = bufio.NewReaderSize(source{w}, readBuffer)
+	w := &Conn{opt: opt, base: c, loginBy: time.Now().Add(opt.Login)}
+	w.layer(c)
 	return w
 }
 
-// SetDeadline does nothing.
-func (c *Conn) SetDeadline(time.Time) error { return nil }
+func (c *Conn) layer(n net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.net, c.in, c.out = n, n, n
+}
 
-// SetReadDeadline does nothing.
-func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+// Upgrade goes on under TLS, which has been set up on the connection below.
+// Octets that came before are an error: Buffered tells of them.
+func (c *Conn) Upgrade(tls net.Conn) {
+	c.release()
+	c.layer(tls)
+}
 
-// SetWriteDeadline does nothing.
-func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+// Compress goes on under DEFLATE in both directions (RFC 4978).
+func (c *Conn) Compress() error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	var in io.Reader = c.net
+	if n := c.Buffered(); n > 0 {
+		early, _ := c.br.Peek(n)
+		in = io.MultiReader(bytesReader(append([]byte(nil), early...)), c.net)
+		c.br.Discard(n)
+	}
+	zip, err := flate.NewWriter(c.net, flate.BestSpeed)
+	if err != nil {
+		return err
+	}
+	c.zip, c.out = zip, zip
+	c.in = flate.NewReader(in)
+	return nil
+}
 
-// SetAuthenticated tells the Conn that the client has logged in, or is
-// nobody again.
+// Compressed tells whether Compress was called.
+func (c *Conn) Compressed() bool { return c.zip != nil }
+
+// bytesReader is a reader of octets without more methods.
+func bytesReader(b []byte) io.Reader { return &octets{b} }
+
+type octets struct{ b []byte }
+
+func (o *octets) Read(p []byte) (int, error) {
+	if len(o.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, o.b)
+	o.b = o.b[n:]
+	return n, nil
+}
+
+// SetAuthenticated tells that the client has logged in, or is nobody again.
 func (c *Conn) SetAuthenticated(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,23 +153,15 @@ func (c *Conn) SetAuthenticated(on bool) {
 	}
 }
 
-func (c *Conn) authenticated() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.loginBy.IsZero()
-}
+// ErrStopped ends the wait for a client when Stop was called; ErrTimeout when it
+// was silent for too long.
+var (
+	ErrStopped = errors.New("connection is being stopped")
+	ErrTimeout = errors.New("client was silent for too long")
+)
 
-// Verb is the command being executed, in upper case: for the goroutine that
-// executes it.
-func (c *Conn) Verb() string { return c.cmd.verb }
-
-// Upgrade tells whether the client was told to start TLS. The Conn has ended
-// then without closing the connection under it. For the goroutine that reads,
-// or after it.
-func (c *Conn) Upgrade() bool { return c.upgrade }
-
-// Stop ends the connection with a BYE: at once if no command is being read or
-// executed, else after it. It does not wait.
+// Stop ends the connection with a BYE: at once if a command is being waited for,
+// else after it. It does not wait. The first text counts.
 func (c *Conn) Stop(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,65 +170,58 @@ func (c *Conn) Stop(text string) {
 	}
 	c.stopping, c.farewell = true, text
 	if c.quiet {
-		c.Conn.SetReadDeadline(time.Unix(1, 0))
+		c.base.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// Close sends what was written and closes the connection, unless it goes on
-// under TLS.
+// Stopping tells whether Stop was called, and with what.
+func (c *Conn) Stopping() (text string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.farewell, c.stopping
+}
+
+// Abort closes the connection without sending anything more.
+func (c *Conn) Abort() { c.base.Close() }
+
+// Close sends what was written and closes the connection.
 func (c *Conn) Close() error {
-	var err error
-	if !c.upgrade {
-		c.wmu.Lock()
-		c.patience = closeWait
-		c.flush()
-		c.ended = true
-		c.wmu.Unlock()
-		err = c.Conn.Close()
-	}
-	if c.opt.Closed != nil {
-		c.opt.Closed()
+	c.opt.Step = closeWait
+	err := c.Flush()
+	c.release()
+	if cerr := c.net.Close(); err == nil {
+		err = cerr
 	}
 	return err
 }
 
-// Abort closes the connection without sending anything more.
-func (c *Conn) Abort() { c.Conn.Close() }
-
-// errStopped ends the reading of a connection that was asked to stop.
-var errStopped = errors.New("connection is being stopped")
-
-// source is the client's side of the read buffer.
+// source is what the read buffer is filled from. Whatever was written is sent
+// before the client is waited for: it may be what the client waits for.
 type source struct{ c *Conn }
 
-// Read waits for the client. Whatever was written before is sent first: it may
-// be what the client waits for.
 func (s source) Read(p []byte) (int, error) {
 	c := s.c
-	if err := c.prepareWait(); err != nil {
+	if c.has {
+		p[0], c.has = c.first[0], false
+		return 1, nil
+	}
+	if err := c.Flush(); err != nil {
 		return 0, err
 	}
-	c.wmu.Lock()
-	err := c.flush()
-	c.asleep = true
-	c.wmu.Unlock()
-	n := 0
-	if err == nil {
-		n, err = c.Conn.Read(p)
+	if err := c.prepareWait(0); err != nil {
+		return 0, err
 	}
-	c.wmu.Lock()
-	c.asleep = false
-	c.wmu.Unlock()
-	return n, err
+	n, err := c.in.Read(p)
+	return n, c.readError(err)
 }
 
-// prepareWait sets the deadline of the next read. Stop cannot come in between:
-// it would be missed.
-func (c *Conn) prepareWait() error {
+// prepareWait sets the deadline of the next read: limit if that is sooner. Stop
+// cannot come in between: it would be missed.
+func (c *Conn) prepareWait(limit time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping && c.quiet {
-		return errStopped
+		return ErrStopped
 	}
 	deadline := time.Now().Add(c.opt.Step)
 	switch {
@@ -267,7 +230,23 @@ func (c *Conn) prepareWait() error {
 	case c.quiet:
 		deadline = time.Now().Add(c.opt.Idle)
 	}
-	return c.Conn.SetReadDeadline(deadline)
+	if soon := time.Now().Add(limit); limit > 0 && soon.Before(deadline) {
+		deadline = soon
+	}
+	return c.base.SetReadDeadline(deadline)
+}
+
+func (c *Conn) readError(err error) error {
+	var timeout net.Error
+	if err == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping && c.quiet {
+		return ErrStopped
+	}
+	return ErrTimeout
 }
 
 func (c *Conn) setQuiet(on bool) {
@@ -276,20 +255,188 @@ func (c *Conn) setQuiet(on bool) {
 	c.mu.Unlock()
 }
 
-// ending turns the error of a read into the last words and into what the
-// library takes for the end of the connection.
-func (c *Conn) ending(err error) error {
-	c.mu.Lock()
-	stopping, quiet, farewell := c.stopping, c.quiet, c.farewell
-	c.mu.Unlock()
-	var timeout net.Error
-	switch {
-	case stopping && quiet:
-		c.bye(farewell)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		c.bye("Autologout; idle for too long")
-	default:
+// Wait waits for the first octet of what the client says next. It fails with
+// ErrStopped or ErrTimeout, or as the connection does.
+func (c *Conn) Wait() error {
+	if c.Buffered() > 0 || c.has {
+		if _, stop := c.Stopping(); stop {
+			return ErrStopped
+		}
+		return nil
+	}
+	if err := c.Flush(); err != nil {
 		return err
 	}
-	return io.EOF
+	c.setQuiet(true)
+	defer c.setQuiet(false)
+	if c.br != nil {
+		// A client that is busy has its buffers.
+		if err := c.prepareWait(warm); err != nil {
+			return err
+		}
+		n, err := c.in.Read(c.first[:])
+		if n == 1 {
+			c.has = true
+			return nil
+		}
+		if err = c.readError(err); err != nil && !errors.Is(err, ErrTimeout) || c.loginLate() {
+			return err
+		}
+		c.release()
+	}
+	for {
+		if err := c.prepareWait(0); err != nil {
+			return err
+		}
+		n, err := c.in.Read(c.first[:])
+		if n == 1 {
+			c.has = true
+			return nil
+		}
+		if err != nil {
+			return c.readError(err)
+		}
+	}
+}
+
+func (c *Conn) loginLate() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.loginBy.IsZero() && !time.Now().Before(c.loginBy)
+}
+
+// WaitOr is Wait for a client that may be told something meanwhile: tell is
+// called each time that news receives, and what it writes is sent. An error of
+// tell ends the connection.
+func (c *Conn) WaitOr(news <-chan struct{}, tell func() error) error {
+	if c.Buffered() > 0 || c.has {
+		return c.Wait()
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	heard := make(chan error, 1)
+	go func() {
+		c.setQuiet(true)
+		defer c.setQuiet(false)
+		err := c.prepareWait(0)
+		if err == nil {
+			var n int
+			n, err = c.in.Read(c.first[:])
+			if c.has = n == 1; c.has {
+				err = nil
+			} else if err == nil {
+				err = io.ErrNoProgress
+			}
+			err = c.readError(err)
+		}
+		heard <- err
+	}()
+	for {
+		select {
+		case err := <-heard:
+			return err
+		case <-news:
+			err := tell()
+			if err == nil {
+				err = c.Flush()
+			}
+			if err != nil {
+				c.Abort()
+				<-heard
+				return err
+			}
+		}
+	}
+}
+
+// Buffered is how many octets have come that were not read yet.
+func (c *Conn) Buffered() int {
+	if c.br == nil {
+		return 0
+	}
+	return c.br.Buffered()
+}
+
+// reader returns the read buffer.
+func (c *Conn) reader() *bufio.Reader {
+	if c.br == nil {
+		if br, ok := c.opt.Buffers.readers.Get().(*bufio.Reader); ok {
+			br.Reset(source{c})
+			c.br = br
+		} else {
+			c.br = bufio.NewReaderSize(source{c}, readBuffer)
+		}
+	}
+	return c.br
+}
+
+// release gives the read buffer back.
+func (c *Conn) release() {
+	if c.br != nil && c.br.Buffered() == 0 {
+		c.br.Reset(nil)
+		c.opt.Buffers.readers.Put(c.br)
+		c.br = nil
+	}
+}
+
+// Write takes in octets of responses.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.werr != nil {
+		return 0, c.werr
+	}
+	if len(c.bw)+len(p) > writeBuffer {
+		if err := c.send(c.bw); err != nil {
+			return 0, err
+		}
+		c.bw = c.bw[:0]
+		if len(p) > writeBuffer {
+			return len(p), c.send(p)
+		}
+	}
+	c.grab()
+	c.bw = append(c.bw, p...)
+	return len(p), nil
+}
+
+// grab makes sure that there is a write buffer.
+func (c *Conn) grab() {
+	if c.pool != nil {
+		return
+	}
+	if b, ok := c.opt.Buffers.writers.Get().(*[]byte); ok {
+		c.pool = b
+	} else {
+		b := make([]byte, 0, writeBuffer+1024)
+		c.pool = &b
+	}
+	c.bw = (*c.pool)[:0]
+}
+
+// send writes to the connection.
+func (c *Conn) send(p []byte) error {
+	if c.werr != nil || len(p) == 0 {
+		return c.werr
+	}
+	c.base.SetWriteDeadline(time.Now().Add(c.opt.Step))
+	_, c.werr = c.out.Write(p)
+	return c.werr
+}
+
+// Flush sends what was written, and gives the buffer back.
+func (c *Conn) Flush() error {
+	if c.pool == nil {
+		return c.werr
+	}
+	err := c.send(c.bw)
+	if err == nil && c.zip != nil {
+		err = c.zip.Flush()
+		c.werr = err
+	}
+	if cap(c.bw) <= writeBuffer+4096 {
+		*c.pool = c.bw[:0]
+		c.opt.Buffers.writers.Put(c.pool)
+	}
+	c.pool, c.bw = nil, nil
+	return err
 }

@@ -1,0 +1,207 @@
+package imapd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/imapd/wire"
+	"restante/spool"
+)
+
+// query is what a FETCH asks for.
+type query struct {
+	uid, flags, modseq, internalDate, saveDate, rfc822Size bool
+	emailID, threadID, envelope, body, bodyStructure       bool
+
+	sections []sectionItem
+	// changedSince leaves out what has not changed since then; 0 leaves out
+	// nothing. vanished tells of what is gone since then, too.
+	changedSince spool.ModSeq
+	vanished     bool
+}
+
+// sectionKind is what of a section is asked for.
+type sectionKind uint8
+
+const (
+	bodySection sectionKind = iota
+	binarySection
+	binarySize
+)
+
+// sectionItem is BODY[...], BINARY[...] or BINARY.SIZE[...], or one of the older
+// RFC822 items.
+type sectionItem struct {
+	kind      sectionKind
+	part      []int
+	specifier imap.PartSpecifier
+	fields    []string // of HEADER.FIELDS, nil for none
+	not       bool
+	peek      bool
+	partial   bool
+	// offset and size are those of partial.
+	offset, size int64
+	// label is how the item is called in the response.
+	label string
+}
+
+// marksSeen tells whether the FETCH sets \Seen.
+func (q *query) marksSeen() bool {
+	for _, item := range q.sections {
+		if !item.peek && item.kind != binarySize {
+			return true
+		}
+	}
+	return false
+}
+
+// parseItems reads the items of a FETCH.
+func parseItems(d *wire.Decoder) query {
+	var q query
+	if !d.TryList(func() { q.item(d, false) }) {
+		q.item(d, true)
+	}
+	return q
+}
+
+// item reads one item. A macro can only stand alone.
+func (q *query) item(d *wire.Decoder, alone bool) {
+	name := strings.ToUpper(d.Until("[()<"))
+	if d.Peek() == '[' {
+		q.section(d, name)
+		return
+	}
+	switch {
+	case alone && name == "ALL":
+		q.flags, q.internalDate, q.rfc822Size, q.envelope = true, true, true, true
+	case alone && name == "FAST":
+		q.flags, q.internalDate, q.rfc822Size = true, true, true
+	case alone && name == "FULL":
+		q.flags, q.internalDate, q.rfc822Size, q.envelope, q.body = true, true, true, true, true
+	case name == "RFC822":
+		q.sections = append(q.sections, sectionItem{label: name})
+	case name == "RFC822.HEADER":
+		q.sections = append(q.sections, sectionItem{specifier: imap.PartSpecifierHeader, peek: true, label: name})
+	case name == "RFC822.TEXT":
+		q.sections = append(q.sections, sectionItem{specifier: imap.PartSpecifierText, label: name})
+	default:
+		if into := q.switches(name); into != nil {
+			*into = true
+		} else {
+			d.Fail("Unknown item of FETCH")
+		}
+	}
+}
+
+// switches returns what an item without arguments turns on.
+func (q *query) switches(name string) *bool {
+	switch name {
+	case "UID":
+		return &q.uid
+	case "FLAGS":
+		return &q.flags
+	case "MODSEQ":
+		return &q.modseq
+	case "INTERNALDATE":
+		return &q.internalDate
+	case "SAVEDATE":
+		return &q.saveDate
+	case "RFC822.SIZE":
+		return &q.rfc822Size
+	case "EMAILID":
+		return &q.emailID
+	case "THREADID":
+		return &q.threadID
+	case "ENVELOPE":
+		return &q.envelope
+	case "BODY":
+		return &q.body
+	case "BODYSTRUCTURE":
+		return &q.bodyStructure
+	}
+	return nil
+}
+
+// section reads what stands in brackets, and <offset.size> after it.
+func (q *query) section(d *wire.Decoder, name string) {
+	item := sectionItem{}
+	name, peek := strings.CutSuffix(name, ".PEEK")
+	item.peek = peek
+	switch name {
+	case "BODY":
+	case "BINARY":
+		item.kind = binarySection
+	case "BINARY.SIZE":
+		item.kind = binarySize
+	default:
+		d.Fail("Unknown item of FETCH")
+		return
+	}
+	d.Expect('[')
+	spec := strings.ToUpper(d.Until("]("))
+	item.path(d, strings.TrimSuffix(spec, " "))
+	label := name + "[" + spec
+	if item.fields != nil {
+		d.Space()
+		item.fields = item.fields[:0]
+		d.List(func() { item.fields = append(item.fields, d.AString()) })
+		var quoted []byte
+		for i, f := range item.fields {
+			if i > 0 {
+				quoted = append(quoted, ' ')
+			}
+			quoted = wire.AppendQuoted(quoted, f)
+		}
+		label += " (" + string(quoted) + ")"
+	}
+	d.Expect(']')
+	label += "]"
+	if item.kind != binarySize && d.Try('<') {
+		item.partial = true
+		item.offset = int64(d.Number64())
+		d.Expect('.')
+		if item.size = int64(d.Number64()); item.size == 0 {
+			d.Fail("A part of a section has at least one octet")
+		}
+		d.Expect('>')
+		label += fmt.Sprintf("<%d>", item.offset)
+	}
+	item.label = label
+	q.sections = append(q.sections, item)
+}
+
+// path reads "1.2.MIME".
+func (item *sectionItem) path(d *wire.Decoder, spec string) {
+	for spec != "" {
+		first, rest, more := strings.Cut(spec, ".")
+		n, err := strconv.ParseUint(first, 10, 31)
+		if err != nil {
+			break
+		}
+		if n == 0 || more && rest == "" || len(item.part) > 1000 {
+			d.Fail("Malformed section")
+			return
+		}
+		item.part, spec = append(item.part, int(n)), rest
+	}
+	switch {
+	case spec == "":
+		return
+	case item.kind != bodySection:
+		d.Fail("Malformed section")
+	case spec == "HEADER":
+		item.specifier = imap.PartSpecifierHeader
+	case spec == "TEXT":
+		item.specifier = imap.PartSpecifierText
+	case spec == "MIME" && len(item.part) > 0:
+		item.specifier = imap.PartSpecifierMIME
+	case spec == "HEADER.FIELDS", spec == "HEADER.FIELDS.NOT":
+		item.specifier, item.not = imap.PartSpecifierHeader, spec == "HEADER.FIELDS.NOT"
+		item.fields = []string{}
+	default:
+		d.Fail("Malformed section")
+	}
+}

@@ -1,0 +1,239 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/imapd/view"
+	"restante/imapd/wire"
+	"restante/spool"
+)
+
+// resync is what a client knows of a mailbox that it comes back to (RFC 7162
+// section 3.2.5).
+type resync struct {
+	validity uint32
+	since    spool.ModSeq
+	known    []wire.Range // UIDs; nil for all
+	// seqs and uids are pairs of which the client is sure.
+	seqs, uids []wire.Range
+}
+
+// parseSelect reads SELECT and EXAMINE.
+func (s *session) parseSelect(d *wire.Decoder, c call) action {
+	d.Space()
+	name := d.Mailbox(s.rawNames())
+	var back *resync
+	wants := features(0)
+	if d.TrySpace() {
+		d.List(func() {
+			switch word := d.Word(); word {
+			case "CONDSTORE":
+				wants |= condstore
+			case "QRESYNC":
+				if !s.has(qresync) {
+					d.Fail("Turn QRESYNC on with ENABLE first")
+				}
+				d.Space()
+				back = parseResync(d)
+			default:
+				d.Fail("Unknown parameter of SELECT")
+			}
+		})
+	}
+	return func() error {
+		s.enable(wants)
+		return s.open(name, c.verb == "EXAMINE", back)
+	}
+}
+
+func parseResync(d *wire.Decoder) *resync {
+	r := new(resync)
+	d.Expect('(')
+	r.validity = d.Number()
+	d.Space()
+	r.since = spool.ModSeq(d.Number64())
+	if d.TrySpace() && d.Peek() != '(' && d.Peek() != ')' {
+		r.known = plainSet(d)
+		d.TrySpace()
+	}
+	if d.Try('(') {
+		r.seqs = plainSet(d)
+		d.Space()
+		r.uids = plainSet(d)
+		d.Expect(')')
+	}
+	d.Expect(')')
+	if d.Err() == nil && r.since == 0 {
+		d.Fail("Modification sequences begin with 1")
+	}
+	return r
+}
+
+// plainSet takes a set in which neither "*" nor "$" may stand.
+func plainSet(d *wire.Decoder) []wire.Range {
+	set := d.Set()
+	if set.Saved || slices.ContainsFunc(set.Ranges, func(r wire.Range) bool { return r.Start == 0 || r.Stop == 0 }) {
+		d.Fail("Only numbers may stand in this set")
+	}
+	return set.Ranges
+}
+
+// open selects a mailbox.
+func (s *session) open(name string, readOnly bool, back *resync) error {
+	if s.box != nil {
+		s.box = nil
+		s.out.Raw("* OK [CLOSED] The mailbox before is closed").CRLF()
+	}
+	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, name)
+	if err != nil {
+		return s.failure("select", err)
+	}
+	v, sum, err := view.Open(s.srv.opt.Mailboxes, row.ID)
+	if err != nil {
+		return s.failure("select", err)
+	}
+	box := &selection{view: v, name: row.Name, readOnly: readOnly, keywords: make(map[string]bool)}
+	for _, k := range sum.Keywords {
+		box.keywords[k] = true
+	}
+	s.box = box
+	s.opened(sum)
+	if back != nil && back.validity == sum.Mailbox.UIDValidity {
+		if err := s.resync(back, row.ID); err != nil {
+			s.box = nil
+			return s.failure("select", err)
+		}
+	}
+	if readOnly {
+		return ok(string(codeReadOnly))
+	}
+	return ok("READ-WRITE")
+}
+
+// opened tells of a mailbox that was selected.
+func (s *session) opened(sum view.Summary) {
+	box, row := s.box, sum.Mailbox
+	s.out.Raw("* ").Number32(box.view.Len()).Raw(" EXISTS").CRLF()
+	if !s.has(rev2) {
+		s.out.Raw("* 0 RECENT").CRLF()
+		if sum.FirstUnseen > 0 {
+			s.out.Raw("* OK [UNSEEN ").Number32(sum.FirstUnseen).Raw("] First unseen message").CRLF()
+		}
+	}
+	s.out.Raw("* OK [UIDVALIDITY ").Number32(row.UIDValidity).Raw("] UIDs valid").CRLF()
+	s.out.Raw("* OK [UIDNEXT ").Number32(uint32(row.UIDNext)).Raw("] Predicted next UID").CRLF()
+	s.out.Raw("* FLAGS ").Flags(box.flags()).CRLF()
+	if box.readOnly {
+		s.out.Raw("* OK [PERMANENTFLAGS ()] Permanent flags")
+	} else {
+		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(append(box.flags(), imap.FlagWildcard)).Raw("] Permanent flags")
+	}
+	s.out.CRLF()
+	s.out.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(row.ModSeq)).Raw("] Highest").CRLF()
+	s.out.Raw("* OK [MAILBOXID (").Raw(mailboxID(row.ID)).Raw(")] Mailbox ID").CRLF()
+	if s.has(rev2) {
+		s.out.Raw(`* LIST () "/" `).Mailbox(row.Name).CRLF()
+	}
+}
+
+// resync tells a client what has happened since it was here last (RFC 7162
+// section 3.2.5.1).
+func (s *session) resync(r *resync, id spool.MailboxID) error {
+	changes, _, err := s.srv.opt.Mailboxes.Changes(id, r.since)
+	lost := errors.Is(err, spool.ErrChangesLost)
+	if err != nil && !lost {
+		return err
+	}
+	v := s.box.view
+	known := r.known
+	if known == nil {
+		known = []wire.Range{{Start: 1, Stop: 1<<32 - 1}}
+	}
+	known = wire.Set{Ranges: known}.Fixed(0)
+	var gone, changed []spool.UID
+	if lost {
+		// What is gone is all that is not there: of what the client knows, or
+		// of all UIDs that ever were.
+		gone, changed = s.missing(known, r), v.ByUID(known)
+	} else {
+		for _, c := range changes {
+			switch {
+			case !within(known, c.UID):
+			case c.Expunged:
+				gone = append(gone, c.UID)
+			default:
+				changed = append(changed, c.UID)
+			}
+		}
+		slices.Sort(gone)
+		slices.Sort(changed)
+	}
+	if len(gone) > 0 {
+		s.out.Raw("* VANISHED (EARLIER) ").Raw(numberSet(gone)).CRLF()
+	}
+	for e, err := range v.Entries(changed) {
+		if err != nil {
+			return err
+		}
+		if e.ModSeq <= r.since {
+			continue
+		}
+		seq, _ := v.Seq(e.UID)
+		s.tellFlags(seq, e)
+	}
+	return nil
+}
+
+// missing are the UIDs of ranges that are not in the view. Ranges without a real
+// end stop at the highest UID; pairs of which the client is sure begin it.
+func (s *session) missing(known []wire.Range, r *resync) []spool.UID {
+	v := s.box.view
+	from := spool.UID(1)
+	seqs, uids := wire.Set{Ranges: r.seqs}.Fixed(0), wire.Set{Ranges: r.uids}.Fixed(0)
+	for i := 0; i < len(seqs) && i < len(uids); i++ {
+		if uid, ok := v.UID(seqs[i].Stop); !ok || uid != spool.UID(uids[i].Stop) {
+			break
+		}
+		from = spool.UID(uids[i].Stop) + 1
+	}
+	row, err := s.srv.opt.Mailboxes.MailboxByID(v.Mailbox())
+	last := v.Last()
+	if err == nil {
+		last = row.UIDNext - 1
+	}
+	var out []spool.UID
+	for _, k := range known {
+		for uid := max(spool.UID(k.Start), from); uid <= min(spool.UID(k.Stop), last); uid++ {
+			if _, there := v.Seq(uid); !there {
+				out = append(out, uid)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func within(ranges []wire.Range, uid spool.UID) bool {
+	return slices.ContainsFunc(ranges, func(r wire.Range) bool { return uint32(uid) >= r.Start && uint32(uid) <= r.Stop })
+}
+
+// parseClose reads CLOSE, which expunges and says nothing of it, and UNSELECT,
+// which does not.
+func (s *session) parseClose(_ *wire.Decoder, c call) action {
+	return func() error {
+		box := s.box
+		s.box = nil
+		if c.verb == "UNSELECT" || box.readOnly {
+			return nil
+		}
+		if _, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil); err != nil {
+			s.log.Error("close: expunge failed", "err", err)
+		} else if row, err := s.srv.opt.Mailboxes.MailboxByID(box.view.Mailbox()); err == nil && s.has(qresync) {
+			return ok("HIGHESTMODSEQ " + number(int64(row.ModSeq)))
+		}
+		return nil
+	}
+}

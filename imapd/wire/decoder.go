@@ -1,0 +1,562 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Limits of a command, in octets.
+const (
+	// MaxLine bounds what a command has outside of literals.
+	MaxLine = 64 << 10
+	// MaxLiterals bounds its literals together, but for the messages of APPEND;
+	// MaxEarly those of a client that has not logged in.
+	MaxLiterals = 256 << 10
+	MaxEarly    = 4 << 10
+	// maxDepth bounds parentheses inside each other.
+	maxDepth = 100
+)
+
+// SyntaxError tells what is wrong with a command. The answer is BAD.
+type SyntaxError struct{ Text string }
+
+func (e *SyntaxError) Error() string { return e.Text }
+
+// LimitError tells that a command is too large. The answer is NO or BAD with a
+// code.
+type LimitError struct{ Text string }
+
+func (e *LimitError) Error() string { return e.Text }
+
+// ErrLost ends a connection whose client sends more than is worth throwing away.
+var ErrLost = errors.New("command is too large to be thrown away")
+
+// Decoder reads one command. After its first error it reads nothing more and
+// returns zero values; Err tells of it.
+type Decoder struct {
+	c     *Conn
+	err   error
+	line  int   // octets outside of literals so far
+	lits  int64 // and in them
+	limit int64 // for lits
+	depth int
+	ended bool // the line end was read
+	// tail is what is left of a literal that is being streamed.
+	tail int64
+	// refused: a synchronising literal was announced, and the client waits to
+	// hear whether it is wanted.
+	refused bool
+	// big bounds a literal that is thrown away.
+	big int64
+}
+
+// Decode begins a command. Literals have limit octets together; one that is
+// thrown away has at most 4 times big, or the connection is ended.
+func (c *Conn) Decode(limit, big int64) *Decoder {
+	return &Decoder{c: c, limit: limit, big: max(big, limit)}
+}
+
+// Err is the first error: a *SyntaxError, a *LimitError, or the connection's.
+func (d *Decoder) Err() error { return d.err }
+
+// Fail makes a *SyntaxError, unless there was an error before.
+func (d *Decoder) Fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = &SyntaxError{fmt.Sprintf(format, args...)}
+	}
+}
+
+// Refuse ends the command with an error of its executor's, which Err returns
+// and which is told to the client. What is left of the command is thrown away.
+// The result is always nil.
+func (d *Decoder) Refuse(err error) func() error {
+	if d.err == nil {
+		d.err = &RefusedError{err}
+	}
+	return nil
+}
+
+// RefusedError is what Refuse was given.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what Refuse was given.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+func (d *Decoder) fault(err error) {
+	if d.err != nil || err == nil {
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	d.err = err
+}
+
+// peek returns the next octet without taking it; 0 after an error.
+func (d *Decoder) peek() byte {
+	if d.err != nil || d.ended {
+		return 0
+	}
+	b, err := d.c.reader().Peek(1)
+	if err != nil {
+		d.fault(err)
+		return 0
+	}
+	return b[0]
+}
+
+// next takes the octet that peek has shown.
+func (d *Decoder) next() {
+	if d.err != nil {
+		return
+	}
+	d.c.br.Discard(1)
+	if d.line++; d.line > MaxLine && d.err == nil {
+		d.err = &LimitError{"Command line is too long"}
+	}
+}
+
+// Try takes an octet if it is the next.
+func (d *Decoder) Try(b byte) bool {
+	if d.peek() != b || d.err != nil {
+		return false
+	}
+	d.next()
+	return true
+}
+
+// Expect takes an octet that has to be there.
+func (d *Decoder) Expect(b byte) {
+	if !d.Try(b) {
+		d.Fail("Expected %q", b)
+	}
+}
+
+// Space takes the blank that has to be there. Of clients that send more than one
+// all are taken.
+func (d *Decoder) Space() {
+	if !d.Try(' ') {
+		d.Fail("An argument is missing")
+	}
+	for d.Try(' ') {
+	}
+}
+
+// TrySpace takes a blank if there is one, and tells whether anything follows.
+func (d *Decoder) TrySpace() bool {
+	if !d.Try(' ') {
+		return false
+	}
+	for d.Try(' ') {
+	}
+	c := d.peek()
+	return c != '\r' && c != '\n' && c != 0
+}
+
+// End takes the line end.
+func (d *Decoder) End() {
+	if d.err != nil || d.ended {
+		return
+	}
+	for d.Try(' ') {
+	}
+	d.Try('\r')
+	if !d.Try('\n') {
+		d.Fail("Too many arguments")
+		return
+	}
+	d.ended = true
+}
+
+// AtEnd tells whether the line end is next.
+func (d *Decoder) AtEnd() bool {
+	c := d.peek()
+	return d.ended || d.err != nil || c == '\r' || c == '\n'
+}
+
+// while takes octets for as long as ok says.
+func (d *Decoder) while(ok func(c byte) bool) string {
+	var b []byte
+	for d.err == nil {
+		c := d.peek()
+		if d.err != nil || d.ended || !ok(c) {
+			break
+		}
+		b = append(b, c)
+		d.next()
+	}
+	return string(b)
+}
+
+func isAtomChar(c byte) bool {
+	return c > ' ' && c < 0x7f && strings.IndexByte(`(){%*"\]`, c) < 0
+}
+
+// isAstringChar allows "]" too (RFC 9051, ASTRING-CHAR), and eight bits: what is
+// valid UTF-8 some clients send without asking.
+func isAstringChar(c byte) bool { return isAtomChar(c) || c == ']' || c >= 0x80 }
+
+// Tag takes the tag of a command. An empty one is an error.
+func (d *Decoder) Tag() string {
+	s := d.while(func(c byte) bool { return isAstringChar(c) && c != '+' && c < 0x80 })
+	if s == "" || len(s) > 128 {
+		d.Fail("Malformed tag")
+		return ""
+	}
+	return s
+}
+
+// Atom takes an atom.
+func (d *Decoder) Atom() string {
+	s := d.while(isAtomChar)
+	if s == "" {
+		d.Fail("A word is missing")
+	}
+	return s
+}
+
+// Word takes an atom and makes it upper case.
+func (d *Decoder) Word() string { return strings.ToUpper(d.Atom()) }
+
+// Until takes what comes before one of some octets, or the line's end: for items
+// that are no atoms, such as BODY[...].
+func (d *Decoder) Until(stop string) string {
+	return d.while(func(c byte) bool { return c > ' ' && c < 0x7f && strings.IndexByte(stop, c) < 0 })
+}
+
+// Number takes a number of 32 bits.
+func (d *Decoder) Number() uint32 {
+	n := d.Number64()
+	if n > math.MaxUint32 {
+		d.Fail("Number is too large")
+		return 0
+	}
+	return uint32(n)
+}
+
+// Number64 takes a number of 63 bits.
+func (d *Decoder) Number64() uint64 {
+	s := d.while(func(c byte) bool { return c >= '0' && c <= '9' })
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		d.Fail("A number is missing or too large")
+		return 0
+	}
+	return n
+}
+
+// AString takes an atom, a quoted string or a literal.
+func (d *Decoder) AString() string {
+	switch d.peek() {
+	case '"', '{', '~':
+		if s, ok := d.tryString(); ok {
+			return s
+		}
+	}
+	s := d.while(isAstringChar)
+	if s == "" {
+		d.Fail("A string is missing")
+	}
+	return s
+}
+
+// String takes a quoted string or a literal.
+func (d *Decoder) String() string {
+	s, ok := d.tryString()
+	if !ok {
+		d.Fail("A string is missing")
+	}
+	return s
+}
+
+// NString takes a string or NIL; ok is false for the latter.
+func (d *Decoder) NString() (s string, ok bool) {
+	if s, ok := d.tryString(); ok {
+		return s, true
+	}
+	if d.err == nil && !strings.EqualFold(d.Atom(), "NIL") {
+		d.Fail("Expected a string or NIL")
+	}
+	return "", false
+}
+
+func (d *Decoder) tryString() (string, bool) {
+	switch d.peek() {
+	case '"':
+		return d.quoted(), true
+	case '{', '~':
+		size, _, ok := d.Literal()
+		if !ok {
+			return "", false
+		}
+		return d.whole(size), true
+	}
+	return "", false
+}
+
+func (d *Decoder) quoted() string {
+	d.Expect('"')
+	var b []byte
+	for d.err == nil {
+		c := d.peek()
+		switch c {
+		case '\r', '\n', 0:
+			d.Fail("Quoted string is not closed")
+			return ""
+		case '"':
+			d.next()
+			return string(b)
+		case '\\':
+			d.next()
+			if c = d.peek(); c != '"' && c != '\\' {
+				d.Fail("Malformed escape in a quoted string")
+				return ""
+			}
+		}
+		b = append(b, c)
+		d.next()
+	}
+	return ""
+}
+
+// whole takes the octets of a literal into memory.
+func (d *Decoder) whole(size int64) string {
+	if d.err != nil {
+		return ""
+	}
+	if d.lits += size; d.lits > d.limit {
+		d.err = &LimitError{fmt.Sprintf("Literals of a command are limited to %d octets", d.limit)}
+		return ""
+	}
+	if !d.want() {
+		return ""
+	}
+	b := make([]byte, size)
+	n, err := io.ReadFull(d.c.reader(), b)
+	d.tail -= int64(n)
+	d.fault(err)
+	if d.err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// Literal takes the announcement of a literal, {n}, {n+} or ~{n}. Its octets must
+// be read next, by Stream. It is not ok if there is none.
+func (d *Decoder) Literal() (size int64, binary, ok bool) {
+	if binary = d.peek() == '~'; binary {
+		d.next()
+	}
+	if d.peek() != '{' {
+		if binary {
+			d.Fail("A literal is missing")
+		}
+		return 0, false, false
+	}
+	d.next()
+	size = int64(d.Number64())
+	sync := !d.Try('+')
+	if sync {
+		d.Try('-')
+	}
+	d.Expect('}')
+	d.Try('\r')
+	d.Expect('\n')
+	if d.err != nil {
+		return 0, false, false
+	}
+	d.tail, d.refused = size, sync
+	return size, binary, true
+}
+
+// want asks for the octets of a literal, if the client waits to be asked.
+func (d *Decoder) want() bool {
+	if d.err == nil && d.refused {
+		d.refused = false
+		_, err := d.c.Write([]byte("+ Ready for literal data\r\n"))
+		d.fault(err)
+	}
+	return d.err == nil
+}
+
+// Stream reads the octets of the literal that was announced.
+func (d *Decoder) Stream() io.Reader {
+	d.want()
+	return stream{d}
+}
+
+type stream struct{ d *Decoder }
+
+func (s stream) Read(p []byte) (int, error) {
+	d := s.d
+	switch {
+	case d.err != nil:
+		return 0, d.err
+	case d.tail == 0:
+		return 0, io.EOF
+	}
+	n, err := d.c.reader().Read(p[:min(int64(len(p)), d.tail)])
+	d.tail -= int64(n)
+	if n == 0 && err != nil {
+		d.fault(err)
+		return 0, d.err
+	}
+	return n, nil
+}
+
+// List takes a list in parentheses, whose elements item takes.
+func (d *Decoder) List(item func()) {
+	d.Expect('(')
+	d.items(item)
+}
+
+func (d *Decoder) items(item func()) {
+	if d.depth++; d.depth > maxDepth {
+		d.Fail("Too many parentheses")
+	}
+	defer func() { d.depth-- }()
+	for d.Try(' ') {
+	}
+	if d.Try(')') {
+		return
+	}
+	for d.err == nil {
+		item()
+		if d.Try(')') || d.err != nil {
+			return
+		}
+		d.Space()
+		if d.Try(')') {
+			return
+		}
+	}
+}
+
+// TryList is List if there is a parenthesis.
+func (d *Decoder) TryList(item func()) bool {
+	if !d.Try('(') {
+		return false
+	}
+	d.items(item)
+	return true
+}
+
+// Peek is the next octet, which is not taken: 0 if there is none.
+func (d *Decoder) Peek() byte { return d.peek() }
+
+// Finish throws away what is left of the command. It fails if the connection
+// cannot go on.
+func (d *Decoder) Finish() error {
+	var syntax *SyntaxError
+	var limit *LimitError
+	var refused *RefusedError
+	if d.err != nil && !errors.As(d.err, &syntax) && !errors.As(d.err, &limit) && !errors.As(d.err, &refused) {
+		return d.err
+	}
+	for {
+		if d.refused {
+			// The client waits to be asked for a literal, and is refused.
+			d.refused, d.tail, d.ended = false, 0, true
+			return nil
+		}
+		if d.tail > 4*d.big {
+			return ErrLost
+		}
+		if err := d.discard(); err != nil {
+			return err
+		}
+		if d.ended {
+			return nil
+		}
+		if err := d.skipLine(); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *Decoder) discard() error {
+	for d.tail > 0 {
+		n, err := d.c.reader().Discard(int(min(d.tail, 1<<20)))
+		d.tail -= int64(n)
+		if err != nil {
+			return unexpected(err)
+		}
+	}
+	return nil
+}
+
+// maxLost bounds a line that is thrown away, in octets.
+const maxLost = 1 << 20
+
+// skipLine throws a line away, and notes the literal that it announces.
+func (d *Decoder) skipLine() error {
+	var foot []byte
+	for total := 0; ; {
+		part, err := d.c.reader().ReadSlice('\n')
+		total += len(part)
+		foot = append(foot, part...)
+		if n := len(foot) - 64; n > 0 {
+			foot = append(foot[:0], foot[n:]...)
+		}
+		switch {
+		case err == nil:
+			d.ended = true
+			d.announced(strings.TrimRight(string(foot), "\r\n"))
+			return nil
+		case len(part) == 0:
+			return unexpected(err)
+		case total > maxLost:
+			return ErrLost
+		}
+	}
+}
+
+// announced looks for a literal at the end of a line.
+func (d *Decoder) announced(line string) {
+	open := strings.LastIndexByte(line, '{')
+	if open < 0 || !strings.HasSuffix(line, "}") {
+		return
+	}
+	digits, plus := strings.CutSuffix(line[open+1:len(line)-1], "+")
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return
+	}
+	size, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		size = math.MaxInt64
+	}
+	d.tail, d.refused, d.ended = size, !plus, false
+}
+
+// unexpected marks an end of the connection in the middle of a command.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Line reads a line that is no command: what AUTHENTICATE asks for, and the end
+// of IDLE. It has no line end, and at most limit octets.
+func (c *Conn) Line(limit int) (string, error) {
+	var line []byte
+	for {
+		part, err := c.reader().ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > limit+2 {
+			return "", &LimitError{"Line is too long"}
+		}
+		switch {
+		case err == nil:
+			return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
+		case len(part) == 0:
+			return "", unexpected(err)
+		}
+	}
+}

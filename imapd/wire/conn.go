@@ -269,8 +269,9 @@ func (c *Conn) Wait() error {
 	}
 	c.setQuiet(true)
 	defer c.setQuiet(false)
-	if c.br != nil {
-		// A client that is busy has its buffers.
+	if c.br != nil && c.zip == nil {
+		// A client that is busy has its buffers. Decompression does not go on
+		// after an error, so there is no wait of two steps with it.
 		if err := c.prepareWait(warm); err != nil {
 			return err
 		}

@@ -209,12 +209,12 @@ type Search struct {
 	// Since and Until bound when the messages arrived; zero is no bound.
 	Since, Until time.Time
 	// Sender and Recipient have to be equal to the story's (the latter to one
-	// of its recipients), in any case; nil is everybody. Either is one that
-	// may be both.
-	Sender, Recipient, Either *mail.Address
-	// MessageID is the header's, with angle brackets or without; "" is any.
-	MessageID string
-	// States has one of the recipients in one of these states; nil is any. Of
-	// whom Recipient or Either names it must be that one.
+	// of its recipients), in any case; nil is everybody.
+	Sender, Recipient *mail.Address
+	// About is an address, the sender's or a recipient's, or the Message-ID of
+	// the header, either with angle brackets or without; "" is anything.
+	About string
+	// States has one of the recipients in one of these states; nil is any. If
+	// it is a recipient that the above names, it must be that one.
 	States []StoryState
 }

@@ -254,23 +254,31 @@ func (q *Search) Matches(s *Story) bool {
 	switch {
 	case !q.Since.IsZero() && s.Arrived.Before(q.Since), !q.Until.IsZero() && s.Arrived.After(q.Until):
 		return false
-	case q.MessageID != "" && s.MessageID != BareMessageID(q.MessageID):
-		return false
 	case q.Sender != nil && s.From.Key() != q.Sender.Key():
 		return false
 	}
-	from := q.Either != nil && s.From.Key() == q.Either.Key()
-	if q.Recipient == nil && (q.Either == nil || from) && len(q.States) == 0 {
+	about, addr := q.Names()
+	whole := about == "" || s.MessageID == about || !addr.IsNull() && s.From.Key() == addr
+	if q.Recipient == nil && whole && len(q.States) == 0 {
 		return true
 	}
 	for _, r := range s.Recipients {
-		named := (q.Recipient == nil || r.To.Key() == q.Recipient.Key()) &&
-			(q.Either == nil || from || r.To.Key() == q.Either.Key())
+		named := (q.Recipient == nil || r.To.Key() == q.Recipient.Key()) && (whole || r.To.Key() == addr)
 		if named && (len(q.States) == 0 || slices.Contains(q.States, r.State)) {
 			return true
 		}
 	}
 	return false
+}
+
+// Names reads About: as a Message-ID, and as the key of an address, which is
+// null if it cannot be one.
+func (q *Search) Names() (messageID string, addr mail.Address) {
+	messageID = BareMessageID(q.About)
+	if a, err := mail.ParseAddress(messageID); err == nil {
+		addr = a.Key()
+	}
+	return messageID, addr
 }
 
 // BareMessageID takes the angle brackets and the space around them off a

@@ -200,9 +200,10 @@ func idAt(at time.Time) mail.ID {
 
 // wanted is a search that is held against the beginning of a story.
 type wanted struct {
-	q                         *spool.Search
-	messageID                 string
-	sender, recipient, either mail.Address
+	q                 *spool.Search
+	messageID         string
+	about             mail.Address
+	sender, recipient mail.Address
 }
 
 func newWanted(q *spool.Search) *wanted {
@@ -212,7 +213,9 @@ func newWanted(q *spool.Search) *wanted {
 		}
 		return k
 	}
-	return &wanted{q, spool.BareMessageID(q.MessageID), key(q.Sender), key(q.Recipient), key(q.Either)}
+	w := &wanted{q: q, sender: key(q.Sender), recipient: key(q.Recipient)}
+	w.messageID, w.about = q.Names()
+	return w
 }
 
 // maybe tells whether a story that begins so may be wanted.
@@ -224,15 +227,17 @@ func (w *wanted) maybe(payload []byte) (bool, error) {
 		return false, err
 	case !q.Since.IsZero() && r.arrived.Before(q.Since), !q.Until.IsZero() && r.arrived.After(q.Until):
 		return false, nil
-	case q.MessageID != "" && r.messageID != w.messageID:
-		return false, nil
 	case q.Sender != nil && r.from.Key() != w.sender:
 		return false, nil
 	}
 	among := func(a mail.Address) bool {
 		return slices.ContainsFunc(to, func(b mail.Address) bool { return b.Domain == a.Domain && b.Key() == a })
 	}
-	return (q.Recipient == nil || among(w.recipient)) && (q.Either == nil || r.from.Key() == w.either || among(w.either)), nil
+	if q.Recipient != nil && !among(w.recipient) {
+		return false, nil
+	}
+	return w.messageID == "" || r.messageID == w.messageID ||
+		!w.about.IsNull() && (r.from.Key() == w.about || among(w.about)), nil
 }
 
 // forgetStep is how many records one transaction of ForgetStories deletes.

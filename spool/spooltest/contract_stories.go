@@ -364,16 +364,17 @@ func testStorySearch(c *contract) {
 		{"sender", spool.Search{Sender: addr("b@example.org")}, []mail.ID{two}},
 		{"null sender", spool.Search{Sender: addr("")}, []mail.ID{three}},
 		{"recipient", spool.Search{Recipient: addr("d@example.org")}, []mail.ID{two}},
-		{"either", spool.Search{Either: addr("B@example.org")}, []mail.ID{two, one}},
-		{"neither", spool.Search{Either: addr("x@example.org")}, nil},
+		{"either", spool.Search{About: "B@example.org"}, []mail.ID{two, one}},
+		{"neither", spool.Search{About: "<x@example.org>"}, nil},
+		{"no address", spool.Search{About: "@"}, nil},
 		{"sender and recipient", spool.Search{Sender: addr("a@example.org"), Recipient: addr("c@example.org")}, nil},
-		{"Message-ID", spool.Search{MessageID: " <two@x> "}, []mail.ID{two}},
-		{"bare Message-ID", spool.Search{MessageID: "two@x"}, []mail.ID{two}},
+		{"Message-ID", spool.Search{About: " <two@x> "}, []mail.ID{two}},
+		{"bare Message-ID", spool.Search{About: "two@x"}, []mail.ID{two}},
 		{"leased", spool.Search{States: []spool.StoryState{"leased"}}, []mail.ID{three}},
 		{"queued or leased", spool.Search{States: []spool.StoryState{"queued", "leased"}}, []mail.ID{three, two}},
 		{"delivered", spool.Search{States: []spool.StoryState{spool.StateDelivered}}, []mail.ID{two, one}},
 		{"delivered to", spool.Search{Recipient: addr("d@example.org"), States: []spool.StoryState{spool.StateDelivered}}, nil},
-		{"delivered from", spool.Search{Either: addr("a@example.org"), States: []spool.StoryState{spool.StateDelivered}}, []mail.ID{one}},
+		{"delivered from", spool.Search{About: "a@example.org", States: []spool.StoryState{spool.StateDelivered}}, []mail.ID{one}},
 	} {
 		if got := c.found(q.q); !slices.Equal(got, q.want) {
 			c.Errorf("%s: %v, want %v", q.what, got, q.want)

@@ -52,6 +52,7 @@ func commands() []*command {
 		dkimKeygenCommand(),
 		dkimRecordCommand(),
 		dkimCheckCommand(),
+		traceCommand(),
 		statusCommand(),
 		{
 			name: "sendmail", args: "[-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT...]",

@@ -55,7 +55,7 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.server = New(Options{
-		Queue: h.spool, Bodies: h.spool, Mailboxes: h.spool, Accounts: dirs,
+		Queue: h.spool, Bodies: h.spool, Stories: h.spool, Mailboxes: h.spool, Accounts: dirs,
 		Accept: accept.New(accept.Options{Intake: h.spool, Directory: dirs, Expire: time.Hour, Route: func(w accept.Way) spool.Destination {
 			return spool.Destination{Route: "mx", Domain: w.To.Domain}
 		}}),

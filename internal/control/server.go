@@ -72,6 +72,7 @@ type Mailboxes interface {
 type Options struct {
 	Queue     Queue
 	Bodies    Bodies
+	Stories   Stories
 	Mailboxes Mailboxes
 	Accept    Acceptor
 	Accounts  Accounts
@@ -195,6 +196,7 @@ func (s *Server) routes() http.Handler {
 		methods map[string]http.Handler
 	}{
 		{"/v1/explain", map[string]http.Handler{"POST": s.admin(s.postExplain)}},
+		{"/v1/trace", map[string]http.Handler{"GET": s.admin(s.getTrace)}},
 		{"/v1/status", map[string]http.Handler{"GET": s.open(s.getStatus)}},
 		{"/v1/queue", map[string]http.Handler{"GET": s.admin(s.getQueue)}},
 		{"/v1/queue/{verb}", map[string]http.Handler{"GET": s.admin(s.getCensus), "POST": s.admin(s.postQueue)}},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/internal/accept"
+	"restante/internal/archive"
 	"restante/internal/mail"
 	"restante/spool"
 	"restante/spool/spooltest"
@@ -23,8 +24,17 @@ type household struct{}
 func (household) IsLocal(domain string) bool { return domain == "home.test" }
 
 func (household) Resolve(to mail.Address, _ func(accept.Step)) (accept.Targets, error) {
-	if to.Local == "gone" {
+	there := accept.Forward{To: mail.MustParseAddress("dora@one.test")}
+	switch to.Local {
+	case "gone":
 		return accept.Targets{}, mail.ErrNoSuchUser
+	case "team":
+		return accept.Targets{Accounts: []string{"bob", "carl"}, Forwards: []accept.Forward{there}}, nil
+	case "moved":
+		return accept.Targets{Forwards: []accept.Forward{there}}, nil
+	case "list":
+		there.Sender = mail.MustParseAddress("owner@home.test")
+		return accept.Targets{Forwards: []accept.Forward{there}}, nil
 	}
 	return accept.Targets{Accounts: []string{to.Local}}, nil
 }
@@ -40,8 +50,11 @@ type world struct {
 	stop     func()
 }
 
-// times are when tasks made by send warn and expire.
-type times struct{ warn, expire time.Duration }
+// times are when tasks made by send warn and expire, and what is archived.
+type times struct {
+	warn, expire time.Duration
+	archive      []archive.Rule
+}
 
 func newWorld(t *testing.T, at times, change func(*Options)) *world {
 	t.Helper()
@@ -52,7 +65,8 @@ func newWorld(t *testing.T, at times, change func(*Options)) *world {
 	w := &world{T: t, Memory: spooltest.NewMemory(spooltest.MemoryOptions{}), routes: routes, courier: &fakeCourier{}}
 	w.acceptor = accept.New(accept.Options{
 		Intake: w.Memory, Directory: household{}, Route: routes.Destination,
-		Warn: at.warn, Expire: at.expire,
+		Warn: at.warn, Expire: at.expire, Mailboxes: w.Memory,
+		Archive: at.archive,
 	})
 	opt := Options{
 		Queue: w.Memory, Bodies: w.Memory, Reports: w.acceptor, Routes: routes, Courier: w.courier,
@@ -129,7 +143,13 @@ func (w *world) wantTasks(n int) []spool.TaskInfo {
 // inbox are the messages in an account's INBOX.
 func (w *world) inbox(account string) []string {
 	w.Helper()
-	box, err := w.Mailbox(account, spool.Inbox)
+	return w.mailbox(account, spool.Inbox)
+}
+
+// mailbox are the messages in a mailbox, as it shows them.
+func (w *world) mailbox(account, name string) []string {
+	w.Helper()
+	box, err := w.Mailbox(account, name)
 	if err != nil {
 		return nil
 	}
@@ -147,7 +167,7 @@ func (w *world) inbox(account string) []string {
 			w.Fatal(err)
 		}
 		body.Close()
-		list = append(list, string(text))
+		list = append(list, string(e.Prefix)+string(text))
 	}
 	return list
 }

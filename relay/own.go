@@ -6,20 +6,33 @@ import (
 	"io"
 	"time"
 
+	"restante/internal/accept"
 	"restante/internal/dsn"
 	"restante/internal/mail"
 	"restante/spool"
 )
 
-// Tasks that need no next hop: see accept.LocalRoute and accept.NoticeRoute.
+// Tasks that need no next hop: see accept.LocalRoute, accept.NoticeRoute,
+// accept.ExpandedRoute and accept.ArchiveRoute.
 
-// notice is the verdict on a task that tells of deposits that were made with
-// its commit.
+// notices are what the tasks say that only tell of a success.
+var notices = map[string]struct {
+	action dsn.Action
+	status mail.Status
+	event  spool.EventKind
+}{
+	accept.NoticeRoute:   {dsn.Delivered, deposited(), spool.EventDeposited},
+	accept.ExpandedRoute: {dsn.Expanded, mail.Status{Code: 250, Enhanced: [3]int{2, 1, 5}, Text: "accepted for all who are behind the address"}, spool.EventDelivered},
+	accept.RelayedRoute:  {dsn.Relayed, mail.Status{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "passed on"}, spool.EventDelivered},
+}
+
+// notice is the verdict on a task that tells of what was done with its commit.
 func notice(l spool.Lease) verdict {
 	v := begin(l, nil, Outcome{})
 	for i := range v.Results {
-		v.Results[i] = spool.Result{Status: deposited(), Ended: true}
-		v.deposited = append(v.deposited, i)
+		v.Results[i] = spool.Result{Status: notices[l.Task.Destination.Route].status, Ended: true}
+		v.noticed = append(v.noticed, i)
+		v.last[i] = mail.Status{}
 	}
 	return v
 }
@@ -108,16 +121,36 @@ func (r *Runner) composeOwn(s *spool.Settlement, l spool.Lease, v verdict) (ok b
 		s.Reports = append(s.Reports, report)
 		v.refs.released = report.Staged.ID()
 	}
-	if len(v.deposited) > 0 {
-		report, err := r.report(dsn.Delivered, l, v, v.deposited)
-		if err != nil && !errors.Is(err, errNobody) {
-			r.opt.Logger.Error("notice of delivery cannot be made, will be tried again", append(attrs(l), "error", err)...)
-			return false
+	if len(v.archived) > 0 {
+		report, err := r.copy(l)
+		if err != nil {
+			r.opt.Logger.Error("archive copy cannot be made, will be tried again", append(attrs(l), "error", err)...)
+			for _, i := range v.archived {
+				s.Results[i] = spool.Result{Status: mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "archive copy cannot be made at the moment"}}
+			}
+			return true
 		}
-		if err == nil {
-			s.Reports = append(s.Reports, report)
-			v.refs.deposited = report.Staged.ID()
-		}
+		s.Reports = append(s.Reports, report)
+		v.refs.released = report.Staged.ID()
 	}
+	return r.composeNotice(s, l, v)
+}
+
+// composeNotice tells the sender of a success. It is not ok if that has to be
+// tried again.
+func (r *Runner) composeNotice(s *spool.Settlement, l spool.Lease, v verdict) (ok bool) {
+	if len(v.noticed) == 0 {
+		return true
+	}
+	report, err := r.report(notices[l.Task.Destination.Route].action, l, v, v.noticed)
+	if errors.Is(err, errNobody) {
+		return true
+	}
+	if err != nil {
+		r.opt.Logger.Error("notice of delivery cannot be made, will be tried again", append(attrs(l), "error", err)...)
+		return false
+	}
+	s.Reports = append(s.Reports, report)
+	v.refs.noticed = report.Staged.ID()
 	return true
 }

@@ -44,7 +44,7 @@ func TestNoticeOfDeposit(t *testing.T) {
 		w.sendAs(ann(), asking("bob@home.test", mail.NotifySuccess), asking("carl@home.test", mail.NotifyFailure))
 		synctest.Wait()
 		w.wantTasks(0)
-		w.wantReports("ann", 1, "Subject: Your mail was delivered", "Action: delivered", "Status: 2.1.5", "Original-Envelope-Id: QQ 314159",
+		w.wantReports("ann", 1, "Subject: Delivered: your mail to bob@home.test", "Action: delivered", "Status: 2.1.5", "Original-Envelope-Id: QQ 314159",
 			"Original-Recipient: rfc822; you-wrote@example", "Final-Recipient: rfc822; bob@home.test", "put into the mailbox of this recipient")
 		if strings.Contains(w.inbox("ann")[0], "carl") {
 			t.Error("the report tells of who did not ask for it")

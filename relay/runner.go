@@ -18,6 +18,9 @@ import (
 // one. The runner writes the report, and Settle commits it.
 type Reports interface {
 	Begin(env mail.Envelope, rcpts []mail.Recipient) (*accept.Message, error)
+	// File begins a dead letter, Submit what is sent again as it is.
+	File(env mail.Envelope, d accept.Drawer, prefix []byte) (*accept.Message, error)
+	Submit(s accept.Submission) (*accept.Message, error)
 }
 
 // Options is what a Runner works with. Queue, Bodies, Reports, Routes and
@@ -48,6 +51,10 @@ type Options struct {
 	// MaxReturn bounds the messages that a bounce returns whole, when that
 	// was asked for; 1 MiB if 0.
 	MaxReturn int64
+	// DeadLetters is the address of an account of ours whose mailbox
+	// archive.DeadLetters takes what can neither be delivered nor returned;
+	// null, or if it leads to no account, such tasks stay in state Dead.
+	DeadLetters mail.Address
 	// Lifetime is how long a lease lasts before it is extended, 5 min if 0:
 	// also how long a task rests after its runner died.
 	Lifetime time.Duration
@@ -222,16 +229,21 @@ func (r *Runner) handle(work context.Context, l spool.Lease) feedback {
 	defer cancel()
 	stop := r.extend(ctx, cancel, l)
 	defer stop()
+	switch l.Task.Destination.Route {
+	case accept.NoticeRoute, accept.ExpandedRoute, accept.RelayedRoute:
+		r.conclude(ctx, l, notice(l), stop)
+		return feedGood
+	}
 	if l.Cause == spool.CauseWarn {
 		r.conclude(ctx, l, warning(l), stop)
 		return feedNothing
 	}
 	switch l.Task.Destination.Route {
-	case accept.NoticeRoute:
-		r.conclude(ctx, l, notice(l), stop)
-		return feedGood
 	case accept.LocalRoute:
 		r.conclude(ctx, l, r.release(l), stop)
+		return feedGood
+	case accept.ArchiveRoute:
+		r.conclude(ctx, l, r.copied(l), stop)
 		return feedGood
 	}
 	routes := r.opt.Routes.table.Load()

@@ -33,8 +33,9 @@ const (
 func (r *Runner) conclude(ctx context.Context, l spool.Lease, v verdict, stop func()) {
 	pause := settlePause
 	for try := 1; ; try++ {
-		s, ok := r.compose(l, v)
+		s, buried, ok := r.compose(l, v)
 		if !ok {
+			abort(s.Reports)
 			stop()
 			if err := r.opt.Queue.Extend(l, abandonTime); err != nil {
 				r.opt.Logger.Error("lease cannot be extended", append(attrs(l), "error", err)...)
@@ -43,12 +44,10 @@ func (r *Runner) conclude(ctx context.Context, l spool.Lease, v verdict, stop fu
 		}
 		err := r.settle(ctx, l, s)
 		if err == nil {
-			r.logEnds(l, s)
+			r.logEnds(l, s, buried)
 			return
 		}
-		for _, report := range s.Reports {
-			report.Staged.Abort()
-		}
+		abort(s.Reports)
 		if errors.Is(err, spool.ErrStaleLease) {
 			// After an uncertain try it is likely that that one was recorded.
 			r.opt.Logger.Error("settlement came too late, a delivery may be made twice", append(attrs(l), "error", err, "try", try)...)
@@ -72,6 +71,21 @@ func (r *Runner) conclude(ctx context.Context, l spool.Lease, v verdict, stop fu
 	}
 }
 
+func abort(reports []spool.Report) {
+	for _, report := range reports {
+		report.Staged.Abort()
+	}
+}
+
+// noticeLater is a task that tells the sender what he asked to be told.
+func noticeLater(l spool.Lease, about []int) spool.Task {
+	t := spool.Task{Destination: spool.Destination{Route: accept.RelayedRoute}}
+	for _, i := range about {
+		t.Recipients = append(t.Recipients, l.Task.Recipients[i].Recipient)
+	}
+	return t
+}
+
 // settle tries once, whether or not the daemon is ending.
 func (r *Runner) settle(ctx context.Context, l spool.Lease, s spool.Settlement) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
@@ -79,15 +93,21 @@ func (r *Runner) settle(ctx context.Context, l spool.Lease, s spool.Settlement) 
 	return r.opt.Queue.Settle(ctx, l, s)
 }
 
-// compose makes a settlement of a verdict, with its reports. It is not ok if
-// the task would come back at once without being a step further.
-func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
-	s := v.Settlement
+// compose makes a settlement of a verdict, with its reports. It tells whether
+// what has failed became a dead letter instead of being returned. It is not ok
+// if the task would come back at once without being a step further.
+func (r *Runner) compose(l spool.Lease, v verdict) (s spool.Settlement, buried, ok bool) {
+	s = v.Settlement
 	s.Results = append([]spool.Result(nil), v.Results...)
 	v.refs = new(refs)
 	parked, later := false, false
 	if len(v.failed) > 0 {
 		report, err := r.report(dsn.Failed, l, v, v.failed)
+		if errors.Is(err, errNobody) {
+			report, err = r.bury(l, v, v.failed)
+			buried = err == nil
+			v.refs.buried = buried
+		}
 		switch {
 		case err == nil:
 			s.Reports = append(s.Reports, report)
@@ -109,20 +129,22 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 			v.refs.late = report.Staged.ID()
 		} else if !errors.Is(err, errNobody) {
 			r.opt.Logger.Error("delay warning cannot be made, will be tried again", append(attrs(l), "error", err)...)
-			return s, false
+			return s, buried, false
 		}
 	}
 	if !r.composeOwn(&s, l, v) {
-		return s, false
+		return s, buried, false
 	}
 	if len(v.passed) > 0 {
 		report, err := r.report(dsn.Relayed, l, v, v.passed)
 		if err == nil {
 			s.Reports = append(s.Reports, report)
 			v.refs.passed = report.Staged.ID()
-		} else {
-			// The delivery is a fact, and must be recorded with or without it.
-			r.opt.Logger.Error("notice of delivery cannot be made", append(attrs(l), "error", err)...)
+		} else if !errors.Is(err, errNobody) {
+			// The delivery is a fact, and is recorded now; the notice of it
+			// becomes a task of its own.
+			r.opt.Logger.Error("notice of delivery cannot be made, will be tried again", append(attrs(l), "error", err)...)
+			s.Moved = append(s.Moved, noticeLater(l, v.passed))
 		}
 	}
 	ended, open := 0, 0
@@ -140,7 +162,7 @@ func (r *Runner) compose(l spool.Lease, v verdict) (spool.Settlement, bool) {
 		s.Delay = max(s.Delay, r.schedule(l).NextAttempt(l.Task.Attempts+1, r.opt.Rand()))
 	}
 	s.Events = r.story(l, &v, &s)
-	return s, !(later && l.Cause == spool.CauseExpired && ended == 0)
+	return s, buried, !(later && l.Cause == spool.CauseExpired && ended == 0)
 }
 
 // errNobody: there is no sender who could be told.
@@ -148,22 +170,12 @@ var errNobody = errors.New("nobody to report to")
 
 // report writes a report to the sender. It wraps errNobody if there is none,
 // or no longer.
-func (r *Runner) report(action dsn.Action, l spool.Lease, v verdict, about []int) (report spool.Report, err error) {
+func (r *Runner) report(action dsn.Action, l spool.Lease, v verdict, about []int) (spool.Report, error) {
 	from := l.Task.Envelope.From
-	if from.IsNull() {
+	if !mayBeTold(&l.Task.Envelope) {
 		return spool.Report{}, errNobody
 	}
-	var m *accept.Message
-	defer func() {
-		if p := recover(); p != nil {
-			r.opt.Logger.Error("panic in a report", append(attrs(l), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
-			err = errors.New("internal fault while writing the report")
-		}
-		if err != nil && m != nil {
-			m.Abort()
-		}
-	}()
-	m, err = r.opt.Reports.Begin(mail.Envelope{
+	m, err := r.opt.Reports.Begin(mail.Envelope{
 		RequireTLS: l.Task.Envelope.RequireTLS,
 		Client:     mail.Client{Protocol: "report"},
 	}, []mail.Recipient{{To: from}})
@@ -173,38 +185,61 @@ func (r *Runner) report(action dsn.Action, l spool.Lease, v verdict, about []int
 	if err != nil {
 		return spool.Report{}, fmt.Errorf("beginning a report: %w", err)
 	}
+	d := r.draft(action, m.ID(), l, v, about)
+	if d.Envelope.RequireTLS {
+		// RFC 8689 section 5: what was not to be seen is not sent about again.
+		d.Envelope.Ret = mail.ReturnHeaders
+	}
+	if err := r.write(m, d, l); err != nil {
+		return spool.Report{}, err
+	}
+	r.opt.Logger.Info("report", append(attrs(l), "action", string(action), "report", m.ID(), "to", from)...)
+	return m.Report(), nil
+}
+
+// draft is a report without the message it is about.
+func (r *Runner) draft(action dsn.Action, id mail.ID, l spool.Lease, v verdict, about []int) *dsn.Report {
 	d := &dsn.Report{
 		Action:     action,
 		Hostname:   r.opt.Hostname,
-		ID:         m.ID(),
+		ID:         id,
 		Original:   l.Task.ID.Message,
 		Envelope:   l.Task.Envelope,
 		Now:        r.opt.Now(),
 		RetryUntil: l.Task.Expires,
 		MaxReturn:  r.opt.MaxReturn,
 	}
-	if d.Envelope.RequireTLS {
-		// RFC 8689 section 5: what was not to be seen is not sent about again.
-		d.Envelope.Ret = mail.ReturnHeaders
-	}
 	for _, i := range about {
 		d.Recipients = append(d.Recipients, r.about(l, v, i))
 	}
+	return d
+}
+
+// write writes a report, or aborts it.
+func (r *Runner) write(m *accept.Message, d *dsn.Report, l spool.Lease) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.opt.Logger.Error("panic in a report", append(attrs(l), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
+			err = errors.New("internal fault while writing the report")
+		}
+		if err != nil {
+			m.Abort()
+		}
+	}()
 	body, err := r.opt.Bodies.OpenBody(l.Task.ID.Message)
 	if err == nil {
 		defer body.Close()
 		d.Message, d.Size = body, body.Size()
 	} else {
-		// The sender is told all the same, only without his message.
+		// The reader is told all the same, only without the message.
 		r.opt.Logger.Error("message cannot be read for a report", append(attrs(l), "error", err)...)
 	}
 	eightBit, err := d.Write(m)
 	if err != nil {
-		return spool.Report{}, fmt.Errorf("writing a report: %w", err)
+		return fmt.Errorf("writing a report: %w", err)
 	}
 	m.Envelope().EightBit, m.Envelope().UTF8 = eightBit, d.UTF8()
-	r.opt.Logger.Info("report", append(attrs(l), "action", string(action), "report", m.ID(), "to", from)...)
-	return m.Report(), nil
+	return nil
 }
 
 // about is what a report says of one recipient.
@@ -222,7 +257,7 @@ func (r *Runner) about(l spool.Lease, v verdict, i int) dsn.Recipient {
 
 // logEnds writes one line for each recipient that has left the queue without
 // delivery, and one for a task that is parked.
-func (r *Runner) logEnds(l spool.Lease, s spool.Settlement) {
+func (r *Runner) logEnds(l spool.Lease, s spool.Settlement, buried bool) {
 	for i, result := range s.Results {
 		if !result.Ended || result.Status.Class() != mail.Permanent {
 			continue
@@ -230,6 +265,8 @@ func (r *Runner) logEnds(l spool.Lease, s spool.Settlement) {
 		end := "bounced"
 		if !l.Task.Recipients[i].Notify.Wants(mail.NotifyFailure) {
 			end = "ended without a report, as the sender asked"
+		} else if buried {
+			end = "ended as a dead letter"
 		}
 		r.opt.Logger.Info(end, append(attrs(l), "from", l.Task.Envelope.From, "to", l.Task.Recipients[i].To, "status", result.Status.String())...)
 	}

@@ -11,7 +11,9 @@ import (
 
 // refs are the messages that a settlement brings with it, by what they are for.
 type refs struct {
-	failed, late, passed, deposited, released mail.ID
+	failed, late, passed, noticed, released mail.ID
+	// buried tells that failed is a dead letter, and no report.
+	buried bool
 }
 
 // story is what a settlement adds to the story of its message: the hosts that
@@ -68,10 +70,10 @@ func (t *teller) result(i, contact int) {
 		if e.Kind, e.Due = spool.EventDeferred, t.due; class == mail.Permanent {
 			e.Text = "the report of it cannot be made yet"
 		}
-	case slices.Contains(t.v.deposited, i):
-		e.Kind, e.Ref = spool.EventDeposited, t.v.refs.deposited
+	case slices.Contains(t.v.noticed, i):
+		e.Kind, e.Ref = notices[t.l.Task.Destination.Route].event, t.v.refs.noticed
 		e.Text = "the sender is told"
-	case slices.Contains(t.v.released, i):
+	case slices.Contains(t.v.released, i) || slices.Contains(t.v.archived, i):
 		e.Kind, e.Ref = spool.EventReleasedAs, t.v.refs.released
 	case result.Status.Code == 0:
 		e.Kind, e.Text = spool.EventRerouted, strings.TrimPrefix(result.Status.Text, "rerouted to ")
@@ -82,6 +84,9 @@ func (t *teller) result(i, contact int) {
 		e.Kind, e.Text = spool.EventBounced, "no report was asked for"
 		if slices.Contains(t.v.failed, i) {
 			e.Ref, e.Text = t.v.refs.failed, ""
+			if t.v.refs.buried {
+				e.Text = "kept as a dead letter"
+			}
 		}
 	}
 	t.add(e, contact)

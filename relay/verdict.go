@@ -18,9 +18,10 @@ type verdict struct {
 	// passed those whose delivery he asked to be told of, late those whose
 	// delay he has to know.
 	failed, passed, late []int
-	// deposited are those whose deposit he asked to be told of, released those
-	// who are to have the message now; see own.go.
-	deposited, released []int
+	// noticed are those of whose success here he asked to be told, released
+	// those who are to have the message now, archived those of a copy; see
+	// own.go.
+	noticed, released, archived []int
 	// last is what was last said of each recipient, for the reports.
 	last []mail.Status
 	// tried tells whose attempt was now.
@@ -192,7 +193,7 @@ func (v *verdict) sort(l spool.Lease, out Outcome) {
 		switch v.Results[i].Status.Class() {
 		case mail.Delivered:
 			v.Results[i].Ended = true
-			if !env.From.IsNull() && tellPassed(env, rcpt.Notify, out) {
+			if mayBeTold(env) && tellPassed(env, rcpt.Notify, out) {
 				v.passed = append(v.passed, i)
 			}
 		case mail.Permanent:
@@ -204,6 +205,10 @@ func (v *verdict) sort(l spool.Lease, out Outcome) {
 		}
 	}
 }
+
+// mayBeTold tells whether there is a sender who may have reports. One who seems
+// to be forged is somebody else, who did not write.
+func mayBeTold(env *mail.Envelope) bool { return !env.From.IsNull() && !env.Unverified }
 
 // tellPassed tells whether the sender has to know that a message was passed on:
 // since nobody else will tell of its delivery (RFC 3461 section 5.2.2), or of
@@ -232,7 +237,7 @@ func warning(l spool.Lease) verdict {
 	v.Warned, v.KeepDue = true, true
 	for i, rcpt := range l.Task.Recipients {
 		v.Results[i] = spool.Result{} // nothing new
-		if !l.Task.Envelope.From.IsNull() && rcpt.Notify.Wants(mail.NotifyDelay) &&
+		if mayBeTold(&l.Task.Envelope) && rcpt.Notify.Wants(mail.NotifyDelay) &&
 			rcpt.Last.Class() != mail.Permanent {
 			v.late = append(v.late, i)
 		}

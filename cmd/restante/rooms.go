@@ -39,7 +39,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	screens := authentication(cfg, dns, d)
 	acceptor := accept.New(accept.Options{
 		Masquerade: sender.masquerade, SRS: sender.srs,
-		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination,
+		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination, Archive: archiveRules(cfg),
 		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
 		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
@@ -66,6 +66,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		smtp     config.SMTP
 		queue    config.Queue // what is promised to accepted mail
 		milters  []config.Milter
+		archives []config.Archive
 		// Who authenticates mail, and by which name servers.
 		authservID     string
 		authentication config.Authentication
@@ -107,7 +108,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
 	return serverRoom(name, e, made{
-		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(),
+		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.Archives, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(),
 	}, func() server { return smtpd.New(opt) })
 }
 
@@ -148,7 +149,7 @@ func (d *daemon) controlRoom(cfg *config.Config, acceptor *accept.Acceptor) room
 // controlMade is what of the configuration the way of handed-over mail is made
 // from.
 func controlMade(cfg *config.Config) any {
-	return []any{cfg.ServerName(), origin(cfg), cfg.SMTP, cfg.Queue}
+	return []any{cfg.ServerName(), origin(cfg), cfg.SMTP, cfg.Queue, cfg.Archives}
 }
 
 func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) control.Options {
@@ -180,6 +181,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 			Signers:     []accept.Signer{d.signer},
 			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
+			DeadLetters: cfg.Queue.Dead(),
 		})
 		stopping := make(chan struct{})
 		run = func(ctx context.Context) error {

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"time"
 
+	"restante/internal/archive"
 	"restante/internal/header"
 	"restante/internal/mail"
 	"restante/internal/rewrite"
@@ -71,12 +72,6 @@ type Closed struct {
 	Admits func(from mail.Address) bool
 }
 
-// Mailboxes is what quarantine needs of spool.Mailboxes.
-type Mailboxes interface {
-	ListMailboxes(account string) ([]spool.Mailbox, error)
-	CreateMailbox(account, name string, use spool.Use) (spool.Mailbox, error)
-}
-
 // Options is what an Acceptor works with. Intake, Directory and Route are
 // required.
 type Options struct {
@@ -87,8 +82,12 @@ type Options struct {
 	// Warn and Expire are given to every task, from the commit on; 0 is never.
 	Warn, Expire time.Duration
 	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
-	// without it such mail goes to INBOX, with the keyword $Junk.
+	// without it such mail goes to INBOX, with the keyword $Junk. File and
+	// Archive need it.
 	Mailboxes Mailboxes
+	// Archive are the rules by which copies are kept. They look at mail that
+	// comes in, not at reports and what is sent again.
+	Archive []archive.Rule
 	// Hostname is ours, in Message-ID fields.
 	Hostname string
 	// Screens judge what comes by SMTP and LMTP, in their order. Signers are
@@ -137,6 +136,9 @@ type Submission struct {
 	// Header is what Plan holds the routes against, if the header is known
 	// then. A Message that is written looks at its own.
 	Header func() *header.Block
+	// Again tells that the message is one that was stored, and is sent again
+	// as it is: it is neither signed nor archived.
+	Again bool
 	// Trace returns the trace fields of a message, whole fields with CRLF line
 	// ends; nil is none. It is asked last: a message whose body was replaced
 	// has another queue ID than it began with.
@@ -145,7 +147,7 @@ type Submission struct {
 
 // ours tells whether the message may be signed: it is our own, or of our own
 // making. What other servers bring, by LMTP too, is not, whatever its From says.
-func (s *Submission) ours() bool { return s.Complete || !s.Screened }
+func (s *Submission) ours() bool { return !s.Again && (s.Complete || !s.Screened) }
 
 // origin is what decides about closed groups.
 func (s *Submission) origin() Origin {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
+	"restante/internal/archive"
 	"restante/internal/header"
 	"restante/internal/mail"
 	"restante/internal/screen"
@@ -21,7 +23,8 @@ type Message struct {
 	sub    Submission
 	staged spool.Staged
 	msg    spool.Message
-	local  bool // something is or will be deposited
+	local  bool           // something is or will be deposited
+	rules  []archive.Rule // that keep a copy, unless the header is against it
 
 	// front is what was written of a header that is not complete yet; block is
 	// the header, once it is.
@@ -75,6 +78,8 @@ func (m *Message) plan() error {
 	m.msg.Envelope = m.sub.Envelope
 	m.msg.Envelope.From = p.From
 	m.msg.Deposits, m.msg.Tasks, m.local, m.owners = p.Deposits, p.Tasks, p.local, p.owners
+	m.rules = m.a.matching(&m.sub, p.From)
+	m.local = m.local || slices.ContainsFunc(m.rules, func(r archive.Rule) bool { return r.To.IsNull() })
 	return nil
 }
 
@@ -240,6 +245,9 @@ func (m *Message) finish(ctx context.Context) (keep bool, err error) {
 		}
 	}
 	m.complete(e)
+	if err := m.keep(m.block); err != nil {
+		return false, err
+	}
 	return true, m.seal(ctx, e)
 }
 

@@ -74,6 +74,9 @@ func (m *Message) obey(ctx context.Context, e *header.Editor) (keep bool, err er
 		if quarantine == "" {
 			quarantine = v.Quarantine
 		}
+		if v.Unverified {
+			m.sub.Envelope.Unverified, m.msg.Envelope.Unverified = true, true
+		}
 		m.fields = append(m.fields, v.Fields...)
 		m.tellVerdict(v)
 		for _, edit := range v.Edits {
@@ -185,7 +188,7 @@ func (e *eightBit) Write(p []byte) (int, error) {
 // quarantine has deposits go to Junk, and tasks wait for an administrator.
 func (m *Message) quarantine() error {
 	for i := range m.msg.Tasks {
-		if m.msg.Tasks[i].Destination.Route != NoticeRoute {
+		if r := m.msg.Tasks[i].Destination.Route; r == LocalRoute || !OwnRoute(r) {
 			m.msg.Tasks[i].Held = true
 		}
 	}

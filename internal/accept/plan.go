@@ -3,6 +3,7 @@ package accept
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"restante/internal/mail"
 	"restante/internal/srs"
@@ -216,8 +217,10 @@ func (p *planner) add(r mail.Recipient) error {
 		p.queue(taskKey{Destination: spool.Destination{Route: LocalRoute}}, r)
 		return nil
 	}
-	if len(t.Accounts) > 0 && noticed(&p.s.Envelope, r) {
-		p.queue(taskKey{Destination: spool.Destination{Route: NoticeRoute}}, r)
+	if route := p.notice(r, t); route != "" {
+		p.queue(taskKey{Destination: spool.Destination{Route: route}}, r)
+		// What is reported here is not reported again by those behind it.
+		r.Notify = withoutSuccess(r.Notify)
 	}
 	for _, account := range t.Accounts {
 		p.deposit(account, r.To)
@@ -226,6 +229,32 @@ func (p *planner) add(r mail.Recipient) error {
 		p.forward(r, f, trace)
 	}
 	return nil
+}
+
+// notice is the destination of the notice that a sender asked for of an address
+// of ours; "" if it is not ours to give (RFC 3461 section 5.2.7): it is
+// delivered if that ends here, in a mailbox or at a list with an owner, and
+// expanded if there are several behind it. One address elsewhere takes the wish
+// over.
+func (p *planner) notice(r mail.Recipient, t Targets) string {
+	owned := slices.ContainsFunc(t.Forwards, func(f Forward) bool { return !f.Sender.IsNull() })
+	switch {
+	case !noticed(&p.s.Envelope, r):
+		return ""
+	case !owned && len(t.Accounts)+len(t.Forwards) > 1:
+		return ExpandedRoute
+	case owned || len(t.Accounts) > 0:
+		return NoticeRoute
+	}
+	return ""
+}
+
+// withoutSuccess is a wish for reports without those of success.
+func withoutSuccess(n mail.Notify) mail.Notify {
+	if n &^= mail.NotifySuccess; n == 0 {
+		return mail.NotifyNever // 0 would ask for failures too
+	}
+	return n
 }
 
 func (p *planner) deposit(account string, to mail.Address) {

@@ -17,7 +17,21 @@ const (
 	// sender asked to be told of that (RFC 3461). Such a task is committed
 	// with the deposit, so the report is as certain as the deposit is.
 	NoticeRoute = "notice of delivery"
+	// ExpandedRoute is like it, for an address with several behind it.
+	ExpandedRoute = "notice of expansion"
+	// RelayedRoute is for recipients elsewhere whose mail was passed on, while
+	// the notice of it that their sender asked for could not be made yet.
+	RelayedRoute = "notice of relaying"
 )
+
+// OwnRoute tells whether a route is one of those that need no next hop.
+func OwnRoute(name string) bool {
+	switch name {
+	case LocalRoute, NoticeRoute, ExpandedRoute, RelayedRoute, ArchiveRoute:
+		return true
+	}
+	return false
+}
 
 // Once has Commit fail with a *spool.DuplicateError if a message with the same
 // key was committed within the window; see spool.Message.
@@ -43,7 +57,8 @@ func (a *Acceptor) now() time.Time {
 // task is a task without recipients, with the times that the envelope asks
 // for. What is held back gets warned of and expires that much later.
 func (a *Acceptor) task(d spool.Destination, env *mail.Envelope) spool.Task {
-	if d.Route == NoticeRoute {
+	switch d.Route {
+	case NoticeRoute, ExpandedRoute, RelayedRoute, ArchiveRoute:
 		return spool.Task{Destination: d}
 	}
 	t := spool.Task{Destination: d, Delay: a.hold(env), Warn: a.opt.Warn, Expire: a.opt.Expire}

@@ -37,7 +37,7 @@ func way(env *mail.Envelope, from, to mail.Address, head func() *header.Block) W
 func (m *Message) route(head []byte) {
 	known := sync.OnceValue(func() *header.Block { return readHeader(head) })
 	ask := func(t *spool.Task, to mail.Address) spool.Destination {
-		if t.Destination.Route == LocalRoute || t.Destination.Route == NoticeRoute {
+		if OwnRoute(t.Destination.Route) {
 			return t.Destination
 		}
 		from := m.msg.Envelope.From

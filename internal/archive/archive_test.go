@@ -48,6 +48,11 @@ func TestFieldsAreReadAsWritten(t *testing.T) {
 			for i := range c.Recipients {
 				c.Recipients[i].Reason = strings.Join(strings.Fields(c.Recipients[i].Reason), " ")
 			}
+			for i, r := range c.Recipients {
+				if one, err := ParseRecipient(r.Text()); err != nil || one.Recipient != r.Recipient || one.Route != r.Route {
+					t.Errorf("recipient %d: %+v, %v", i, one, err)
+				}
+			}
 			if !reflect.DeepEqual(got, c) {
 				t.Errorf("read\n%+v\nof\n%s\nwant\n%+v", got, fields, c)
 			}

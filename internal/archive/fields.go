@@ -67,6 +67,20 @@ func (c *Copy) Fields() []byte {
 	return []byte(b.String())
 }
 
+// Text is a recipient as the field has it, on one line, without Reason.
+func (r Recipient) Text() string {
+	return strings.Join(append([]string{"<" + r.To.String() + ">"}, rcptParameters(r)...), " ")
+}
+
+// ParseRecipient reads what Text wrote.
+func ParseRecipient(text string) (Recipient, error) {
+	var c Copy
+	if err := c.parseTo(text); err != nil {
+		return Recipient{}, fmt.Errorf("%w: %w", ErrFields, err)
+	}
+	return c.Recipients[0], nil
+}
+
 // maxReason bounds what of a next hop's words is kept, in octets.
 const maxReason = 900
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -247,4 +248,22 @@ func (e *evaluation) aligned(p policy) (pass, unknown bool) {
 
 func match(a, b string, strict bool) bool {
 	return a == b || !strict && author.Organisational(a) == author.Organisational(b)
+}
+
+// forged tells that somebody else may have put the envelope's sender there: the
+// hosts of its domain do not include the client, and the domain has not signed
+// the message; or the author's domain disowns it and nothing speaks for the
+// sender. Where the DNS says nothing of it, the sender has the benefit of the
+// doubt.
+func (e *evaluation) forged() bool {
+	if e.from.Domain == "" || e.mailFrom.state == spf.Pass {
+		return false
+	}
+	for _, s := range e.signatures {
+		if s.State == dkim.Pass && match(s.Domain, e.from.Domain, false) {
+			return false
+		}
+	}
+	disowned := slices.ContainsFunc(e.verdicts, func(r dmarcResult) bool { return r.state == dmarcFail })
+	return disowned || e.mailFrom.state == spf.Fail || e.mailFrom.state == spf.SoftFail
 }

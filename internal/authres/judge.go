@@ -73,6 +73,7 @@ func (j *judge) Verdict(ctx context.Context) (screen.Verdict, error) {
 		v.Quarantine = d.reason
 	}
 	v.Fields = compose(j.opt.ID, e, d)
+	v.Unverified = e.forged()
 	return v, nil
 }
 

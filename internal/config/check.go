@@ -35,6 +35,8 @@ func (c *Config) Check() error {
 	ch.milters()
 	ch.authentication()
 	ch.queue()
+	ch.deadLetters()
+	ch.archives()
 	return ch.problems.err()
 }
 

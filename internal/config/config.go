@@ -50,6 +50,8 @@ type Config struct {
 	SRS        SRS                `toml:"srs"`
 	Routes     []Route            `toml:"route"`
 	Milters    []Milter           `toml:"milter"`
+	// Archives are the rules by which copies of mail are kept.
+	Archives []Archive `toml:"archive"`
 
 	// DKIM is for mail that is sent, Authentication for mail from outside.
 	DKIM           DKIM           `toml:"dkim"`
@@ -357,6 +359,10 @@ type Queue struct {
 	// those to one destination.
 	Concurrency    int `toml:"concurrency"`
 	PerDestination int `toml:"per_destination"`
+
+	// DeadLetters is an address here, to whose account what can neither be
+	// delivered nor returned goes; "" leaves it in the queue. See Dead.
+	DeadLetters string `toml:"dead_letters"`
 }
 
 // Spool is where mail is kept.
@@ -442,6 +448,7 @@ func Default() *Config {
 			ExpireAfter:    5 * Day,
 			Concurrency:    50,
 			PerDestination: 5,
+			DeadLetters:    "postmaster",
 		},
 		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
 		Spool: Spool{MinFree: 128 * MiB},

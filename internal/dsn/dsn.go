@@ -1,7 +1,8 @@
-// Package dsn writes delivery status notifications (RFC 3464): a bounce, a
-// delay warning or the notice that a message was passed on, as one
-// multipart/report of three parts: plain words for the sender, the same for
-// programs, and the message it is about or its header.
+// Package dsn writes delivery status notifications (RFC 3464, and RFC 6533 for
+// what is not ASCII): a bounce, a delay warning, the notice that a message was
+// delivered or passed on, or the cover of a dead letter; as one multipart/report
+// of three parts: plain words for the reader, the same for programs, and the
+// message it is about or its header.
 //
 // Writing is streamed and takes bounded memory. Whatever a next hop or a
 // sender put into a text, an address or a header, no field of the report can
@@ -30,8 +31,10 @@ const (
 	Failed  Action = "failed"
 	Delayed Action = "delayed"
 	Relayed Action = "relayed"
-	// Delivered is for a mailbox of ours.
+	// Delivered is for a mailbox of ours, Expanded for an address of ours with
+	// several others behind it.
 	Delivered Action = "delivered"
+	Expanded  Action = "expanded"
 )
 
 // maxHeader bounds what is returned of a message's header, in octets.
@@ -58,6 +61,10 @@ type Report struct {
 	// MaxReturn bounds the messages that are returned whole to who asked for
 	// that by RET=FULL; of others, and larger ones, the header is returned.
 	MaxReturn int64
+	// DeadLetter makes it a report, with the whole message, to somebody else:
+	// To, who looks after what can neither be delivered nor returned.
+	DeadLetter bool
+	To         mail.Address
 }
 
 // Recipient is one that a report is about.
@@ -72,7 +79,7 @@ type Recipient struct {
 
 // UTF8 tells whether the report has to be sent with SMTPUTF8 (RFC 6533).
 func (r *Report) UTF8() bool {
-	if r.Envelope.UTF8 || !r.Envelope.From.IsASCII() {
+	if r.Envelope.UTF8 || !r.Envelope.From.IsASCII() || !r.To.IsASCII() {
 		return true
 	}
 	for _, to := range r.Recipients {
@@ -94,8 +101,8 @@ func (r *Report) Write(w io.Writer) (eightBit bool, err error) {
 		boundary: "report-" + randomHex(),
 	}
 	p.head, p.returned = r.readHeader()
-	p.full = r.Envelope.Ret == mail.ReturnFull && r.Action == Failed &&
-		r.Message != nil && r.Size <= r.MaxReturn && p.returned
+	p.full = p.returned && (r.DeadLetter ||
+		r.Envelope.Ret == mail.ReturnFull && r.Action == Failed && r.Size <= r.MaxReturn)
 	p.write()
 	return out.eightBit, p.w.Flush()
 }
@@ -162,20 +169,21 @@ func (p *printer) line(format string, a ...any)   { p.printf(format+"\r\n", a...
 func (p *printer) write() {
 	p.fields()
 	p.print("This is a report in several parts, for programs that read MIME.\r\n")
-	p.part("text/plain; charset=utf-8", "8bit")
+	p.part("text/plain; charset=utf-8", "8bit", "Report")
 	p.words()
 	if p.utf8 {
-		p.part("message/global-delivery-status", "8bit")
+		p.part("message/global-delivery-status", "8bit", "Report for programs")
 	} else {
-		p.part("message/delivery-status", "7bit")
+		p.part("message/delivery-status", "7bit", "Report for programs")
 	}
 	p.status()
 	p.original()
 	p.printf("\r\n--%s--\r\n", p.boundary)
 }
 
-func (p *printer) part(kind, encoding string) {
+func (p *printer) part(kind, encoding, description string) {
 	p.printf("\r\n--%s\r\n", p.boundary)
+	p.line("Content-Description: %s", description)
 	p.line("Content-Type: %s", kind)
 	p.line("Content-Transfer-Encoding: %s", encoding)
 	p.print("\r\n")
@@ -185,8 +193,12 @@ func (p *printer) part(kind, encoding string) {
 func (p *printer) fields() {
 	host := p.host()
 	p.print(header.Compose("From", "Mail Delivery System <MAILER-DAEMON@"+host+">"))
-	p.print(header.Compose("To", "<"+visible(p.Envelope.From.String(), p.utf8)+">"))
-	p.print(header.Compose("Subject", subjects[p.Action]))
+	to := p.Envelope.From
+	if p.DeadLetter {
+		to = p.To
+	}
+	p.print(header.Compose("To", "<"+visible(to.String(), p.utf8)+">"))
+	p.print(header.Compose("Subject", p.subject()))
 	p.print(header.Date(p.Now))
 	p.print(header.MessageID(p.ID.String(), host))
 	if id, ok := p.head.Get("Message-ID"); ok && isMessageID(id) {
@@ -198,14 +210,6 @@ func (p *printer) fields() {
 	p.print("Content-Transfer-Encoding: 8bit\r\n\r\n")
 }
 
-var subjects = map[Action]string{
-	Failed:  "Your mail could not be delivered",
-	Delayed: "Your mail is delayed",
-	Relayed: "Your mail was passed on",
-
-	Delivered: "Your mail was delivered",
-}
-
 // original writes the third part.
 func (p *printer) original() {
 	kind := [...]string{"text/rfc822-headers", "message/rfc822"}
@@ -215,10 +219,10 @@ func (p *printer) original() {
 	switch {
 	case !p.returned:
 	case p.full:
-		p.part(kind[1], encodingOf(p.Envelope.EightBit || p.Envelope.UTF8 || !ascii(p.head.Raw())))
+		p.part(kind[1], encodingOf(p.Envelope.EightBit || p.Envelope.UTF8 || !ascii(p.head.Raw())), "The message")
 		p.copy()
 	default:
-		p.part(kind[0], encodingOf(!ascii(p.head.Raw())))
+		p.part(kind[0], encodingOf(!ascii(p.head.Raw())), "Header of the message")
 		for line := range bytes.Lines(p.head.Raw()) {
 			line = bytes.TrimRight(line, "\r\n")
 			p.w.Write(bytes.ReplaceAll(line, []byte("\r"), []byte(" ")))

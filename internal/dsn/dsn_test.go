@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/textproto"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +151,7 @@ func TestBounce(t *testing.T) {
 		"Final-Recipient":    "rfc822; bob@example.com",
 		"Action":             "failed",
 		"Status":             "5.1.1",
-		"Remote-Mta":         "dns; mx.example.com [192.0.2.1]",
+		"Remote-Mta":         "dns; mx.example.com",
 		"Diagnostic-Code":    "smtp; 550 5.1.1 no such user",
 		"Last-Attempt-Date":  "Wed, 4 Mar 2026 05:06:07 +0000",
 		"Will-Retry-Until":   "",
@@ -160,7 +159,7 @@ func TestBounce(t *testing.T) {
 		want(t, key, got.status[1].Get(key), value)
 	}
 	text := got.parts[0]
-	for _, s := range []string{"<bob@example.com>", "robert@example.net", "Café", "There is no mailbox of that name", "What to do:", "550 5.1.1 no such user", "mx.example.com", "header of your message is attached"} {
+	for _, s := range []string{"<bob@example.com>", "robert@example.net", "Café", "There is no mailbox of that name", "What to do:", "550 5.1.1 no such user", "mx.example.com", "Its header is attached"} {
 		has(t, "the text", text, s)
 	}
 	has(t, "the returned header", got.parts[2], "Message-ID: <one@example.org>")
@@ -189,7 +188,7 @@ func TestDelayed(t *testing.T) {
 	want(t, "Status", got.status[1].Get("Status"), "4.0.0")
 	want(t, "Will-Retry-Until", got.status[1].Get("Will-Retry-Until"), "Thu, 5 Mar 2026 05:06:07 +0000")
 	want(t, "part", got.types[2], "text/rfc822-headers")
-	has(t, "the text", got.parts[0], "need not do anything")
+	has(t, "the text", got.parts[0], "need not send it again")
 }
 
 func TestRelayed(t *testing.T) {
@@ -313,34 +312,3 @@ func TestWriteError(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("full") }
-
-// Another parser, of another school, reads the same.
-func TestPythonReadsIt(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3")
-	}
-	const script = `
-import sys, email, email.policy
-m = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
-assert not m.defects, m.defects
-assert m.get_content_type() == "multipart/report", m.get_content_type()
-text, status, headers = m.get_payload()
-for p in m.walk():
-    assert not p.defects, (p.get_content_type(), p.defects)
-assert "Café" in text.get_content(), text.get_content()
-blocks = status.get_payload()
-print(blocks[0]["Reporting-MTA"], "|", blocks[1]["Final-Recipient"], "|", blocks[1]["Action"], "|", blocks[1]["Status"])
-`
-	var buf bytes.Buffer
-	if _, err := sample().Write(&buf); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(python, "-X", "utf8", "-c", script)
-	cmd.Stdin = &buf
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	want(t, "python", strings.TrimSpace(string(out)), "dns; relay.test | rfc822; bob@example.com | failed | 5.1.1")
-}

@@ -80,6 +80,10 @@ type Envelope struct {
 	// Arrived is when the message was accepted, by the clock of the spool.
 	Arrived time.Time
 	Client  Client
+	// Unverified tells that the message came from outside and that SPF, DKIM
+	// and DMARC speak against its sender: From may be anybody, and nothing is
+	// reported to it.
+	Unverified bool
 }
 
 // By is by when a message shall have been delivered (RFC 2852).

@@ -69,6 +69,9 @@ type Verdict struct {
 	// Quarantine, unless it is "", is the reason for which the deposits go to
 	// the account's Junk mailbox, and the tasks are held.
 	Quarantine string
+	// Unverified tells that the envelope's sender is not to be believed, and
+	// so has nothing reported to it.
+	Unverified bool
 	// Fields are put in front of the header, as they stand: whole fields with
 	// CRLF line ends. Trace fields such as Authentication-Results go here.
 	Fields []byte

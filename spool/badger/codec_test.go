@@ -72,7 +72,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	same(t, where, where.encode(), decodePieces)
 	once := onceRecord{mail.ID{1, 2}, at}
 	same(t, once, once.encode(), decodeOnce)
-	packed := messageRecord{size: 9, chunks: 2, packed: true, head: 4}
+	packed := messageRecord{env: mail.Envelope{Unverified: true}, size: 9, chunks: 2, packed: true, head: 4}
 	if got, err := decodeMessage(packed.encode()); err != nil || !reflect.DeepEqual(got, packed) {
 		t.Errorf("a message in pieces came back as %+v, %v", got, err)
 	}

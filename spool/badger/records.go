@@ -64,6 +64,7 @@ const (
 	moreWishes = 1 << iota // of the envelope
 	moreHead
 	morePacked
+	moreUnverified
 )
 
 func (e *enc) more(m *messageRecord) {
@@ -76,6 +77,9 @@ func (e *enc) more(m *messageRecord) {
 	}
 	if m.packed {
 		flags |= morePacked
+	}
+	if env.Unverified {
+		flags |= moreUnverified
 	}
 	if flags == 0 {
 		return
@@ -105,7 +109,8 @@ func (d *dec) more(m *messageRecord) {
 		m.head = int64(d.uint())
 	}
 	m.packed = flags&morePacked != 0
-	if flags == 0 || flags >= morePacked<<1 || m.head < 0 || m.head > m.size {
+	m.env.Unverified = flags&moreUnverified != 0
+	if flags == 0 || flags >= moreUnverified<<1 || m.head < 0 || m.head > m.size {
 		d.fail()
 	}
 }

@@ -37,7 +37,7 @@ func sampleEnvelope() mail.Envelope {
 		Ret:        mail.ReturnHeaders,
 		EightBit:   true,
 		UTF8:       true,
-		RequireTLS: true,
+		RequireTLS: true, Unverified: true,
 		Priority:   -3,
 		By:         mail.By{At: time.Unix(1700000000, 0), Return: true, Trace: true},
 		HoldUntil:  time.Unix(1600000000, 0),

@@ -38,9 +38,9 @@ func sampleEnvelope() mail.Envelope {
 		EightBit:   true,
 		UTF8:       true,
 		RequireTLS: true, Unverified: true,
-		Priority:   -3,
-		By:         mail.By{At: time.Unix(1700000000, 0), Return: true, Trace: true},
-		HoldUntil:  time.Unix(1600000000, 0),
+		Priority:  -3,
+		By:        mail.By{At: time.Unix(1700000000, 0), Return: true, Trace: true},
+		HoldUntil: time.Unix(1600000000, 0),
 		Client: mail.Client{
 			Protocol: "ESMTPSA",
 			Addr:     netip.MustParseAddr("2001:db8::25"),

@@ -86,7 +86,7 @@ func Parse(text string) (Policy, error) {
 	if err != nil || len(seen["max_age"]) > 10 {
 		return bad("its max_age is %.20q", seen["max_age"])
 	}
-	p.MaxAge = min(time.Duration(age)*time.Second, maxAge)
+	p.MaxAge = time.Duration(min(age, uint64(maxAge/time.Second))) * time.Second
 	if len(p.MX) == 0 && p.Mode != None {
 		return bad("it names no mx")
 	}

@@ -105,7 +105,7 @@ func (c *Courier) begin(ctx context.Context, job *relay.Job, l *line, clear bool
 	s := &session{route: job.Route, job: job, target: l.t, remote: l.t.remote(), manners: &c.manners}
 	s.wire = newWire(l.conn, c.opt.Timeouts, c.buffers)
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
-	err := c.open(s, l.t, clear)
+	err := c.open(ctx, s, l.t, clear)
 	s.job = nil // a kept session must not hold on to a message
 	if !stop() && err == nil {
 		err = s.fault(transient(4, 2, "given up"))
@@ -124,7 +124,7 @@ func (s *session) distrust(keyword string) {
 }
 
 // open takes a fresh connection through greeting, EHLO, TLS and login.
-func (c *Courier) open(s *session, t target, clear bool) error {
+func (c *Courier) open(ctx context.Context, s *session, t target, clear bool) error {
 	if s.route.TLS == relay.TLSImplicit {
 		if err := c.handshake(s, t); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (c *Courier) open(s *session, t target, clear bool) error {
 	if err := c.startTLS(s, t, helo, clear); err != nil {
 		return err
 	}
-	return c.authenticate(s)
+	return c.authenticate(ctx, s)
 }
 
 // hello sends EHLO, or HELO to those that do not know it, or LHLO (RFC 2033),
@@ -190,21 +190,6 @@ func (s *session) hello(name string) error {
 func (s *session) offers(keyword string) bool {
 	_, ok := s.ext[keyword]
 	return ok
-}
-
-func (c *Courier) authenticate(s *session) error {
-	r := s.route
-	if r.Username == "" {
-		return nil
-	}
-	if s.tls == "" && !s.target.local() && !r.InsecureAuth {
-		return s.fault(transient(7, 11, "the password is not sent without TLS"))
-	}
-	password, err := r.Password()
-	if err != nil {
-		return s.fault(transient(7, 0, "the password cannot be read: "+clean(err.Error(), maxText)))
-	}
-	return s.login(r.Username, password)
 }
 
 // reset ends a transaction that was left open.

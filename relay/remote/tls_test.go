@@ -110,7 +110,7 @@ func TestNoPasswordInTheClear(t *testing.T) {
 		return "", nil
 	}}
 	s := &session{route: route, target: target{addr: netip.MustParseAddr("192.0.2.1")}, ext: map[string]string{"AUTH": "PLAIN"}}
-	if err := c.authenticate(s); err == nil {
+	if err := c.authenticate(t.Context(), s); err == nil {
 		t.Error("no error")
 	}
 }

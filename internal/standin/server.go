@@ -89,6 +89,10 @@ type Options struct {
 	Clients *x509.CertPool
 	// Username and Password, if set, are required before MAIL.
 	Username, Password string
+	// Mechanisms, if there are any, are offered in the place of PLAIN and LOGIN;
+	// Token is the access token that is taken for the password.
+	Mechanisms []string
+	Token      string
 	// Without are EHLO keywords not to offer. Offered are PIPELINING, SIZE,
 	// 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, and STARTTLS and AUTH as
 	// the options say.

@@ -219,6 +219,9 @@ func (s *session) hello(verb, name string) error {
 				mechanisms = append(mechanisms, m)
 			}
 		}
+		if len(s.srv.opt.Mechanisms) > 0 {
+			mechanisms = s.srv.opt.Mechanisms
+		}
 		offer("AUTH", strings.Join(mechanisms, " "))
 	}
 	lines = append(lines, s.srv.opt.Extra...)
@@ -250,6 +253,9 @@ func (s *session) auth(rest string) error {
 		return err
 	}
 	mechanism, initial, _ := strings.Cut(rest, " ")
+	if len(s.srv.opt.Mechanisms) > 0 {
+		return s.exchange(mechanism, initial)
+	}
 	var user, password string
 	switch strings.ToUpper(mechanism) {
 	case "PLAIN":

@@ -32,11 +32,11 @@ type Host struct {
 	Limits Limits
 }
 
-// String is "host:port", "host" or the path.
+// String is "host:port", "host" or "unix:/path".
 func (h Host) String() string {
 	switch {
 	case h.Path != "":
-		return h.Path
+		return "unix:" + h.Path
 	case h.Port == 0:
 		return h.Name
 	}

@@ -133,7 +133,8 @@ type Route struct {
 	NoChunking bool
 	// MaxMessages bounds the transactions of one connection, 0 is 100.
 	MaxMessages int
-	// Idle is how long a connection is kept for the next message, 0 is 3 s.
+	// Idle is how long a connection is kept for the next message, 0 is 3 s and
+	// less than 0 not at all.
 	Idle time.Duration
 
 	// Security of the next hop, beyond TLS and Verify.
@@ -280,8 +281,8 @@ func (r *Route) check() error {
 		return errors.New("port or connections out of range")
 	case r.LMTP && r.Kind == MX:
 		return errors.New("mail exchangers do not speak LMTP")
-	case r.MaxMessages < 0 || r.Idle < 0:
-		return errors.New("messages or idle time of a connection out of range")
+	case r.MaxMessages < 0:
+		return errors.New("messages of a connection out of range")
 	}
 	for i, a := range r.Source {
 		if !a.IsValid() || a.Is4In6() || i > 1 || i == 1 && a.Is4() == r.Source[0].Is4() {

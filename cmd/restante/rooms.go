@@ -221,17 +221,17 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
 			Rewrite: outgoing(r), Senders: r.Senders, Accounts: r.Accounts, Headers: r.Headers,
 		}
+		route.LMTP, route.Source = r.Protocol == config.ProtocolLMTP, r.Sources()
+		route.NoChunking, route.MaxMessages = !r.Chunking, r.MaxMessagesPerConnection
+		if route.Idle = r.IdleConnection.Std(); route.Idle == 0 {
+			route.Idle = -1 // not kept
+		}
 		if r.Username != "" {
 			route.Password = r.Secret
 		}
 		for _, hop := range r.Hosts() {
 			route.Kind = relay.Smarthost
-			host := relay.Host{Name: hop}
-			if name, port, err := net.SplitHostPort(hop); err == nil {
-				host.Name = name
-				host.Port, _ = strconv.Atoi(port) // checked; 0 is the usual port
-			}
-			route.Hosts = append(route.Hosts, host)
+			route.Hosts = append(route.Hosts, hostAt(hop))
 		}
 		for _, h := range r.Smarthosts {
 			route.Kind = relay.Smarthost
@@ -244,16 +244,9 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 
 // smarthost is what a [[route.host]] says. It has been checked.
 func smarthost(h config.Smarthost, modes map[config.TLSMode]relay.TLSMode) relay.Host {
-	host := relay.Host{
-		Name: h.Address, Order: h.Order, Weight: h.Weight, Username: h.Username,
-		Limits: relay.Limits{Daily: h.DailyQuota},
-	}
-	if name, port, err := net.SplitHostPort(h.Address); err == nil {
-		host.Name = name
-		host.Port, _ = strconv.Atoi(port) // checked
-	} else {
-		host.Name = strings.TrimSuffix(strings.TrimPrefix(h.Address, "["), "]")
-	}
+	host := hostAt(h.Address)
+	host.Order, host.Weight, host.Username = h.Order, h.Weight, h.Username
+	host.Limits = relay.Limits{Daily: h.DailyQuota}
 	if h.Username != "" {
 		host.Password = h.Secret
 	}
@@ -262,4 +255,16 @@ func smarthost(h config.Smarthost, modes map[config.TLSMode]relay.TLSMode) relay
 		host.TLS = &mode
 	}
 	return host
+}
+
+// hostAt reads "host", "host:port" or "unix:/path", which have been checked.
+func hostAt(address string) relay.Host {
+	if path, ok := strings.CutPrefix(address, config.UnixPrefix); ok {
+		return relay.Host{Path: path}
+	}
+	if name, port, err := net.SplitHostPort(address); err == nil {
+		n, _ := strconv.Atoi(port) // checked; 0 is the usual port
+		return relay.Host{Name: name, Port: n}
+	}
+	return relay.Host{Name: strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")}
 }

@@ -7,8 +7,8 @@ func (ch *checker) smarthosts(route keyPath, r Route) {
 	}
 	for i, h := range r.Smarthosts {
 		at := route.key("host").index(i)
-		if why := badHostPort(withPort(h.Address, "25"), false); why != "" {
-			ch.problem(at.key("address"), `address %q of a host of route %q %s; write it like "smtp.example.net:587"`, h.Address, r.Name, why)
+		if why := badNextHop(h.Address); why != "" {
+			ch.problem(at.key("address"), "address %q of a host of route %q %s", h.Address, r.Name, why)
 		}
 		tls := h.TLS
 		if tls == "" {

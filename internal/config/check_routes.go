@@ -50,6 +50,7 @@ func (ch *checker) routes() {
 			}
 		}
 		ch.nextHop(at, r)
+		ch.connections(at, r)
 		ch.credentials(at, r)
 		if _, err := mail.ParseDomain(r.Helo); r.Helo != "" && err != nil {
 			ch.problem(at.key("helo"), "helo %q of route %q must be a domain name or an address in brackets", r.Helo, r.Name)
@@ -141,8 +142,8 @@ func (ch *checker) nextHop(at keyPath, r Route) {
 	for i, s := range r.NextHop {
 		if s == NextHopMX {
 			ch.problem(at.key("next_hop").index(i), `route %q: next_hop is either "mx" or hosts, not both`, r.Name)
-		} else if why := badHostPort(withPort(s, "25"), false); why != "" {
-			ch.problem(at.key("next_hop").index(i), `next_hop %q of route %q %s; write it like "smtp.example.net:587"`, s, r.Name, why)
+		} else if why := badNextHop(s); why != "" {
+			ch.problem(at.key("next_hop").index(i), "next_hop %q of route %q %s", s, r.Name, why)
 		}
 	}
 }
@@ -176,6 +177,9 @@ func (ch *checker) credentials(at keyPath, r Route) {
 
 // isLoopback tells whether a next hop is this machine, by its address.
 func isLoopback(hop string) bool {
+	if strings.HasPrefix(hop, UnixPrefix) {
+		return true
+	}
 	ap, err := netip.ParseAddrPort(withPort(hop, "25"))
 	return err == nil && ap.Addr().IsLoopback()
 }

@@ -288,7 +288,8 @@ type Route struct {
 	// Domains are recipient domains: exact, "*.suffix" for everything below
 	// one, "*" for all. The most specific pattern wins.
 	Domains Strings `toml:"domains"`
-	// NextHop is "mx", or hosts in order of preference, "host" or "host:port".
+	// NextHop is "mx", or hosts in order of preference, "host", "host:port" or
+	// "unix:/path".
 	NextHop Strings `toml:"next_hop"`
 	TLS     TLSMode `toml:"tls"`
 	// Verify checks the next hop's certificate, with the modes required and
@@ -317,11 +318,25 @@ type Route struct {
 	// Smarthosts take the place of NextHop where the hosts differ in more than
 	// their names.
 	Smarthosts []Smarthost `toml:"host"`
+
+	// How it speaks to the next hop.
+	Protocol Protocol `toml:"protocol"`
+	// SourceAddress is where connections come from: an address of IPv4, one of
+	// IPv6, or both; none is the system's choice. Next hops of a family that
+	// has none, while the other has, are not used.
+	SourceAddress Strings `toml:"source_address"`
+	// Chunking allows BDAT (RFC 3030).
+	Chunking bool `toml:"chunking"`
+	// MaxMessagesPerConnection bounds the transactions of one connection.
+	MaxMessagesPerConnection int `toml:"max_messages_per_connection"`
+	// IdleConnection is how long a connection is kept for the next message; 0
+	// closes it after each.
+	IdleConnection Duration `toml:"idle_connection"`
 }
 
 // Smarthost is one host of a route.
 type Smarthost struct {
-	// Address is "host" or "host:port", as in Route.NextHop.
+	// Address is "host", "host:port" or "unix:/path", as in Route.NextHop.
 	Address string `toml:"address"`
 	// Hosts of a lower Order are tried before others, equal ones by lot in
 	// proportion to Weight; those of Weight 0 follow as they are listed.
@@ -474,4 +489,6 @@ func defaultListeners() []Listener {
 func (r *Route) setDefaults() {
 	r.TLS = TLSOpportunistic
 	r.Verify = true
+	r.Protocol, r.Chunking = ProtocolSMTP, true
+	r.MaxMessagesPerConnection, r.IdleConnection = 100, Duration(3*time.Second)
 }

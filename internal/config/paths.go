@@ -76,15 +76,17 @@ func (s SMTP) Prefixes() []netip.Prefix {
 	return out
 }
 
-// Hosts returns the next hops as "host:port"; nil for the recipient's mail
-// exchangers. Without a port it is 465 for implicit TLS, 587 with a username,
-// otherwise 25.
+// Hosts returns the next hops as "host:port" or "unix:/path"; nil for the
+// recipient's mail exchangers. Without a port it is 24 for LMTP, 465 for
+// implicit TLS, 587 with a username, otherwise 25.
 func (r Route) Hosts() []string {
 	if r.MX() {
 		return nil
 	}
 	port := "25"
 	switch {
+	case r.Protocol == ProtocolLMTP:
+		port = "24"
 	case r.TLS == TLSImplicit:
 		port = "465"
 	case r.Username != "":
@@ -92,7 +94,10 @@ func (r Route) Hosts() []string {
 	}
 	var out []string
 	for _, h := range r.NextHop {
-		out = append(out, withPort(h, port))
+		if !strings.HasPrefix(h, UnixPrefix) {
+			h = withPort(h, port)
+		}
+		out = append(out, h)
 	}
 	return out
 }

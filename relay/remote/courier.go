@@ -292,6 +292,10 @@ func (c *Courier) use(ctx context.Context, d *delivery, s *session, key poolKey)
 		s.close()
 		return err
 	}
+	if d.job.Route.Idle < 0 {
+		c.pool.leave(s)
+		return nil
+	}
 	c.pool.put(key, s)
 	return nil
 }

@@ -3,6 +3,8 @@ package remote
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -103,3 +105,16 @@ func contains(t *testing.T, what, s, sub string) {
 }
 
 func script(f ...standin.Fault) standin.Script { return f }
+
+// silentConn takes what is written and ends when it is read from.
+type silentConn struct {
+	net.Conn
+	wrote  string
+	closed bool
+}
+
+func (c *silentConn) Write(p []byte) (int, error)      { c.wrote += string(p); return len(p), nil }
+func (c *silentConn) Read([]byte) (int, error)         { return 0, io.EOF }
+func (c *silentConn) Close() error                     { c.closed = true; return nil }
+func (c *silentConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *silentConn) SetWriteDeadline(time.Time) error { return nil }

@@ -138,6 +138,13 @@ func (p *pool) expire(i *idler) {
 	}
 }
 
+// leave ends a session that is not to be kept.
+func (p *pool) leave(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end(s)
+}
+
 // end says good-bye beside everything else.
 func (p *pool) end(s *session) { p.ending.Go(func() { s.quit(quitTime) }) }
 

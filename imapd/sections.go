@@ -8,7 +8,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"restante/imapd/decode"
+	"restante/internal/decode"
 	"restante/internal/structure"
 	"restante/spool"
 )

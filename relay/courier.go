@@ -16,6 +16,18 @@ type Courier interface {
 	Deliver(ctx context.Context, job Job) Outcome
 }
 
+// Couriers has one for each kind of route; it is a Courier itself.
+type Couriers map[Kind]Courier
+
+// Deliver implements Courier, by that for the job's route.
+func (c Couriers) Deliver(ctx context.Context, job Job) Outcome {
+	courier := c[job.Route.Kind]
+	if courier == nil {
+		return ownFault(len(job.Recipients), "nobody delivers for route "+job.Route.Name)
+	}
+	return courier.Deliver(ctx, job)
+}
+
 // Job is one attempt to deliver a message to recipients of one destination.
 type Job struct {
 	Task spool.TaskID

@@ -27,6 +27,8 @@ const (
 	MX Kind = iota
 	// Smarthost hands everything to fixed hosts.
 	Smarthost
+	// HTTP posts everything to the URLs of its Hook.
+	HTTP
 )
 
 // TLSMode is how a route uses TLS.
@@ -162,6 +164,9 @@ type Route struct {
 	// the password (XOAUTH2, OAUTHBEARER). refused is one that the next hop has
 	// just turned away, "" if none was: the same must not come back then.
 	Token func(ctx context.Context, refused string) (string, error)
+
+	// Hook is where mail is posted to; for HTTP only.
+	Hook *Hook
 }
 
 // Routes finds the route of an address. The set can be replaced at any time;
@@ -273,7 +278,9 @@ func (r *Route) check() error {
 		return errors.New("hosts are given, but MX finds its own")
 	case r.Kind == Smarthost && len(r.Hosts) == 0:
 		return errors.New("a smarthost needs a host")
-	case r.Kind > Smarthost || r.TLS > TLSVerified:
+	case r.Kind == HTTP:
+		return r.checkHook()
+	case r.Kind > HTTP || r.TLS > TLSVerified:
 		return errors.New("unknown kind or TLS mode")
 	case r.Username != "" && r.Password == nil && r.Token == nil:
 		return errors.New("a username without a password")
@@ -340,10 +347,10 @@ func (r *Routes) Destination(w accept.Way) spool.Destination {
 }
 
 func (r *Route) destination(domain string) spool.Destination {
-	if r.Kind == Smarthost {
-		return spool.Destination{Route: r.Name}
+	if r.Kind == MX {
+		return spool.Destination{Route: r.Name, Domain: domain}
 	}
-	return spool.Destination{Route: r.Name, Domain: domain}
+	return spool.Destination{Route: r.Name}
 }
 
 // find returns the route of a recipient.

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/text/encoding/htmlindex"
 
-	"restante/imapd/decode"
+	"restante/internal/decode"
 	"restante/internal/structure"
 )
 

@@ -1,8 +1,9 @@
 // Package decode undoes content transfer encodings (RFC 2045 section 6) while
-// a part streams by, for IMAP's BINARY and SEARCH. It is tolerant: what no
-// encoder would write is passed over (base64) or passed on (quoted-printable),
-// so that a reader always gets as much as there is. The only errors are those
-// of the reader below. Memory does not depend on the input.
+// a part streams by, for IMAP's BINARY and SEARCH and for webhooks. It is
+// tolerant: what no encoder would write is passed over (base64) or passed on
+// (quoted-printable), so that a reader always gets as much as there is. The
+// only errors are those of the reader below. Memory does not depend on the
+// input.
 package decode
 
 import (

@@ -32,10 +32,10 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	}
-	if l.Sort == "" || l.Sort == SortAge {
-		err = walk.each(r.Context(), spool.TaskID{}, add)
-	} else {
+	if l.byKey() {
 		err = walk.sorted(r.Context(), l, add)
+	} else {
+		err = walk.each(r.Context(), l.After, add)
 	}
 	if err != nil && list.count == 0 {
 		return err

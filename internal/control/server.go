@@ -15,6 +15,7 @@ import (
 
 	"restante/internal/accept"
 	"restante/internal/directory"
+	"restante/internal/header"
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -45,6 +46,7 @@ type Acceptor interface {
 	Check(to mail.Address) error
 	Begin(env mail.Envelope, rcpts []mail.Recipient) (*accept.Message, error)
 	Submit(s accept.Submission) (*accept.Message, error)
+	Readmit(s accept.Submission, tasks []spool.Task, head *header.Block) (*accept.Message, error)
 }
 
 // Accounts are the accounts that can log in; *directory.Directory is one.
@@ -202,6 +204,7 @@ func (s *Server) routes() http.Handler {
 		{"/v1/queue/{verb}", map[string]http.Handler{"GET": s.admin(s.getCensus), "POST": s.admin(s.postQueue)}},
 		{"/v1/messages", map[string]http.Handler{"POST": s.open(s.postMessage)}},
 		{"/v1/messages/{id}", map[string]http.Handler{"GET": s.admin(s.getMessage)}},
+		{"/v1/parcels", map[string]http.Handler{"POST": s.admin(s.postParcel)}},
 		{"/v1/messages/{id}/content", map[string]http.Handler{"GET": s.admin(s.getContent)}},
 		{"/v1/accounts", map[string]http.Handler{"GET": s.admin(s.getAccounts), "POST": s.admin(s.postAccount)}},
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},

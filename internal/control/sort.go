@@ -38,7 +38,13 @@ type Listing struct {
 	Sort Sort
 	// Limit ends the list after so many tasks, unless it is 0.
 	Limit int
+	// After has the list begin behind a task, in the order of age; zero is from
+	// the first on. With Limit a long list can be read in parts.
+	After spool.TaskID
 }
+
+// byKey tells that the order is another than that of the IDs.
+func (l Listing) byKey() bool { return l.Sort != "" && l.Sort != SortAge }
 
 func (l Listing) query() url.Values {
 	q := l.Filter.query()
@@ -47,6 +53,9 @@ func (l Listing) query() url.Values {
 	}
 	if l.Limit > 0 {
 		q.Set("limit", strconv.Itoa(l.Limit))
+	}
+	if l.After != (spool.TaskID{}) {
+		q.Set("after", l.After.String())
 	}
 	return q
 }
@@ -60,6 +69,12 @@ func listingFromQuery(q url.Values) (l Listing, err error) {
 	if l.Limit, err = takeLimit(q); err != nil {
 		return l, err
 	}
+	if after := q.Get("after"); after != "" {
+		if l.After, err = spool.ParseTaskID(after); err != nil || l.byKey() {
+			return l, errorf(CodeBadRequest, "after: the ID of a task is expected, and the order of age")
+		}
+	}
+	q.Del("after")
 	l.Filter, err = filterFromQuery(q)
 	return l, err
 }

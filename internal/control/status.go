@@ -14,7 +14,7 @@ const maxDestinations = 1000
 
 func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 	st := DaemonStatus{
-		Version: s.opt.Version, PID: os.Getpid(), Started: s.opt.Started,
+		Version: s.opt.Version, Hostname: s.opt.Hostname, PID: os.Getpid(), Started: s.opt.Started,
 		Uptime:   int64(s.opt.Now().Sub(s.opt.Started).Seconds()),
 		StateDir: s.opt.StateDir, Listeners: s.opt.Listeners(),
 	}

@@ -126,6 +126,8 @@ type Envelope struct {
 	// earliest. Zero if nothing was asked for.
 	DeliverBy time.Time `json:"deliver_by,omitzero"`
 	OrReturn  bool      `json:"or_return,omitempty"`
+	// TraceBy tells that each relay on the way is to report (DELIVERBY's trace).
+	TraceBy   bool      `json:"trace_by,omitempty"`
 	HoldUntil time.Time `json:"hold_until,omitzero"`
 	Arrived   time.Time `json:"arrived"`
 	// Protocol, Addr, Helo and Account say who handed the message over.
@@ -169,9 +171,11 @@ type Account = directory.Info
 
 // DaemonStatus is the daemon as it is now.
 type DaemonStatus struct {
-	Version string    `json:"version"`
-	PID     int       `json:"pid"`
-	Started time.Time `json:"started"`
+	Version string `json:"version"`
+	// Hostname is what the daemon calls itself in SMTP.
+	Hostname string    `json:"hostname,omitempty"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
 	// Uptime is in seconds.
 	Uptime    int64      `json:"uptime"`
 	StateDir  string     `json:"state_dir"`
@@ -273,7 +277,7 @@ func viewEnvelope(e mail.Envelope) Envelope {
 		From: e.From, EnvID: e.EnvID, Ret: retName(e.Ret),
 		EightBit: e.EightBit, UTF8: e.UTF8, RequireTLS: e.RequireTLS,
 		Priority: e.Priority, Arrived: e.Arrived,
-		DeliverBy: e.By.At, OrReturn: e.By.Return, HoldUntil: e.HoldUntil,
+		DeliverBy: e.By.At, OrReturn: e.By.Return, TraceBy: e.By.Trace, HoldUntil: e.HoldUntil,
 		Protocol: e.Client.Protocol, Helo: e.Client.Helo, Account: e.Client.Account,
 	}
 	if e.Client.Addr.IsValid() {

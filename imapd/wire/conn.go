@@ -59,7 +59,9 @@ type Conn struct {
 	net net.Conn // the outermost layer but compression
 	out io.Writer
 	in  io.Reader
-	zip *flate.Writer // nil without compression
+	// zip and unzip are compression's, nil without.
+	zip   *flate.Writer
+	unzip *inflater
 
 	br    *bufio.Reader // nil while the client is silent
 	first [1]byte
@@ -123,7 +125,8 @@ func (c *Conn) Compress() error {
 		return err
 	}
 	c.zip, c.out = zip, zip
-	c.in = flate.NewReader(in)
+	c.unzip = newInflater(in)
+	c.in = c.unzip
 	return nil
 }
 
@@ -189,6 +192,9 @@ func (c *Conn) Close() error {
 	c.opt.Step = closeWait
 	err := c.Flush()
 	c.release()
+	if c.unzip != nil {
+		c.unzip.close()
+	}
 	if cerr := c.net.Close(); err == nil {
 		err = cerr
 	}

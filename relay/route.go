@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -122,6 +124,9 @@ type Route struct {
 	MaxDeliveries int
 	// Schedule is between attempts at the route; nil is the runner's.
 	Schedule *Schedule
+	// Warn and Expire are for mail that is queued for the route; 0 is what holds
+	// for all.
+	Warn, Expire time.Duration
 
 	// What follows is about the connections.
 
@@ -332,6 +337,16 @@ func (r *Routes) Choose(w accept.Way) (*Route, string) {
 		return route, `domains ["*"], since no other serves the domain`
 	}
 	return route, fmt.Sprintf("domains [%q]", pattern)
+}
+
+// All returns the routes by name.
+func (r *Routes) All() []*Route {
+	names := r.table.Load().names
+	list := make([]*Route, 0, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		list = append(list, names[name])
+	}
+	return list
 }
 
 // Lookup returns the route of a name.

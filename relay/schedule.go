@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"restante/spool"
@@ -50,6 +51,14 @@ func (s Schedule) NextAttempt(attempts int, rnd float64) time.Duration {
 		}
 	}
 	return time.Duration(wait * (1 + s.Jitter*(2*rnd-1)))
+}
+
+// Longest is the longest wait, before the jitter.
+func (s Schedule) Longest() time.Duration {
+	if len(s.Waits) > 0 {
+		return slices.Max(s.Waits)
+	}
+	return s.normal().Max
 }
 
 // check tells what is wrong with a schedule.

@@ -269,15 +269,18 @@ func (p *player) setting(word, rest string) bool {
 		p.setUp(func(o *Options) {
 			o.Extensions.Repeaters = append(o.Extensions.Repeaters, netip.MustParsePrefix(rest))
 		})
-	case "hold", "once":
+	case "hold", "hold-accounts", "once":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
 			p.fatalf("%v", err)
 		}
 		p.setUp(func(o *Options) {
-			if word == "hold" {
+			switch word {
+			case "hold":
 				o.Extensions.MaxHold = d
-			} else {
+			case "hold-accounts":
+				o.Extensions.Hold = func(string) time.Duration { return d }
+			default:
 				o.Extensions.Once = d
 			}
 		})

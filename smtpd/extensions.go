@@ -22,6 +22,9 @@ type Extensions struct {
 	// MaxHold is for how long a message may be held back at its sender's
 	// wish (FUTURERELEASE); 0 offers nothing.
 	MaxHold time.Duration
+	// Hold is for how long mail of an account that has logged in is held back
+	// if its sender asks for nothing else; nil is not at all.
+	Hold func(account string) time.Duration
 	// Once is for how long a transaction that is repeated, since the client
 	// has not seen our 250, is answered with the queue ID it got the first
 	// time; 0 takes it again. At most spool.MaxOnce.
@@ -121,6 +124,12 @@ func (s *session) wishes(m mailCommand) (mail.Envelope, reply, error) {
 		env.By = mail.By{At: now.Add(m.by.in), Return: m.by.back, Trace: m.by.tracing}
 		if env.By.Return && !env.HoldUntil.IsZero() && !env.By.At.After(env.HoldUntil) {
 			return env, reply{}, reply{501, code{5, 5, 4}, "BY would return the message before it is released"}
+		}
+	}
+	if hold := s.srv.opt.Extensions.Hold; hold != nil && s.account != "" && m.holdFor == 0 && m.holdUntil.IsZero() {
+		// A deadline is a wish of the sender's, this is only a custom.
+		if d := hold(s.account); d > 0 && (env.By.IsZero() || env.By.At.After(now.Add(d))) {
+			env.HoldUntil = now.Add(d)
 		}
 	}
 	return env, accepted, nil

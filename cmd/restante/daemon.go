@@ -41,6 +41,7 @@ type daemon struct {
 	certs      *certs.Store
 	accounts   *directory.Directory
 	routes     *relay.Routes
+	budgets    *relay.Budgets // what routes and hosts were given
 	signer     *dkim.Signer
 	gate       *smtpd.Gate   // counts the clients of all SMTP listeners
 	first      *firstAccount // made at this start, nil if none was
@@ -115,6 +116,10 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	if d.routes, err = relay.NewRoutes(relayRoutes(d.cfg)); err != nil {
 		return err
+	}
+	if d.budgets, err = relay.OpenBudgets(quotaFile(d.state)); err != nil {
+		// What was used is not known: mail shall go on.
+		d.log.Error("daily quotas begin at 0", "error", err)
 	}
 	keys, err := dkimKeys(d.cfg, d.state)
 	if err != nil {

@@ -135,7 +135,7 @@ func (c *call) offlineExplainer() (*explainer, error) {
 	}
 	return &explainer{cfg: cfg, accounts: accounts, routes: routes, acceptor: accept.New(accept.Options{
 		Directory: accounts, Route: routes.Destination, Hostname: cfg.ServerName(),
-		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
+		Times:      queueTimes(cfg.Queue, routes),
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Signers: []accept.Signer{dkim.NewSigner(dkim.SignerOptions{Keys: keys})},
 	})}, nil

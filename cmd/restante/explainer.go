@@ -385,12 +385,15 @@ func protection(r *relay.Route) string {
 
 // retries tells when is tried, and until when.
 func (x *explainer) retries(t spool.Task) string {
-	schedule := retrySchedule(x.cfg)
+	schedule := retrySchedule(x.cfg.Queue)
+	if r, ok := x.routes.Lookup(t.Destination.Route); ok && r.Schedule != nil {
+		schedule = *r.Schedule
+	}
 	var waits []string
 	for n := 1; n <= 5; n++ {
 		waits = append(waits, config.Duration(schedule.NextAttempt(n, 0.5).Round(time.Second)).String())
 	}
-	text := fmt.Sprintf("again after %s … (at most %s)", strings.Join(waits, ", "), x.cfg.Queue.RetryMax)
+	text := fmt.Sprintf("again after %s … (at most %s)", strings.Join(waits, ", "), config.Duration(schedule.Longest()))
 	if t.Warn > 0 {
 		text += "; the sender is told after " + config.Duration(t.Warn.Round(time.Second)).String()
 	}
@@ -398,14 +401,4 @@ func (x *explainer) retries(t spool.Task) string {
 		text += "; returned after " + config.Duration(t.Expire.Round(time.Second)).String()
 	}
 	return text
-}
-
-// retrySchedule is that of the queue. It has been checked.
-func retrySchedule(cfg *config.Config) relay.Schedule {
-	q := cfg.Queue
-	jitter := q.RetryJitter
-	if jitter == 0 {
-		jitter = -1 // none; to the relay 0 means its default
-	}
-	return relay.Schedule{Min: q.RetryMin.Std(), Max: q.RetryMax.Std(), Factor: q.RetryFactor, Jitter: jitter}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/imapd"
 	"restante/internal/accept"
@@ -40,7 +41,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	acceptor := accept.New(accept.Options{
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination, Archive: archiveRules(cfg),
-		Warn: cfg.Queue.WarnAfter.Std(), Expire: cfg.Queue.ExpireAfter.Std(),
+		Times:     queueTimes(cfg.Queue, d.routes),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
 		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
 	})
@@ -72,8 +73,9 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		authentication config.Authentication
 		dns            config.DNS
 		certificates   bool
+		holds          map[string]time.Duration
 	}
-	l := cfg.SMTP
+	l, held := cfg.SMTP, holds(cfg)
 	opt := smtpd.Options{
 		Role:        smtpd.Submission,
 		Hostname:    cfg.ServerName(),
@@ -97,7 +99,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 	opt.Extensions = smtpd.Extensions{
 		XClient: l.XClientPrefixes(), Proxy: l.ProxyPrefixes(),
 		QuietToStrangers: !l.DSNForStrangers,
-		MaxHold:          l.MaxHold.Std(), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
+		MaxHold:          l.MaxHold.Std(), Hold: holdOf(held, l.DefaultHold.Std()), Once: l.AcceptOnce.Std(), Repeaters: l.RepeatPrefixes(),
 	}
 	if e.role == config.RoleLMTP {
 		opt.Role, opt.Trusted, opt.Auth = smtpd.LMTP, l.Prefixes(), nil
@@ -108,7 +110,7 @@ func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor
 		opt.GreetDelay, opt.RefuseEarly = l.GreetDelay.Std(), l.RefuseEarlyTalkers
 	}
 	return serverRoom(name, e, made{
-		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.Archives, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(),
+		cfg.ServerName(), cfg.SMTP, cfg.Queue, cfg.Milters, cfg.Archives, cfg.AuthservID(), cfg.Authentication, cfg.DNS, cfg.ClientCerts(), held,
 	}, func() server { return smtpd.New(opt) })
 }
 
@@ -161,7 +163,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
 		HasRoute: func(name string) bool { _, ok := d.routes.Lookup(name); return ok },
-		Stats:    d.spool.Stats, Maildrop: d.maildropStatus, Logger: d.log,
+		Stats:    d.spool.Stats, Maildrop: d.maildropStatus, Quotas: d.quotas, Logger: d.log,
 	}
 }
 
@@ -174,12 +176,13 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 	}
 	q := cfg.Queue
 	start := func() (run, stop func(context.Context) error) {
-		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Logger: d.log})
+		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Budgets: d.budgets, Logger: d.log})
 		runner := relay.New(relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
-			Schedule:    retrySchedule(cfg),
+			Schedule:    retrySchedule(q),
 			Signers:     []accept.Signer{d.signer},
-			Concurrency: q.Concurrency, PerDestination: q.PerDestination,
+			Concurrency: q.Concurrency, Slow: q.SlowConcurrency, PerDestination: q.PerDestination,
+			Budgets:  d.budgets,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
 			DeadLetters: cfg.Queue.Dead(),
 		})
@@ -195,7 +198,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 				case <-ctx.Done():
 				}
 			}()
-			return runner.Run(ctx)
+			return d.keepQuotas(func() error { return runner.Run(ctx) })
 		}
 		// The runner keeps to the grace by itself.
 		stop = func(context.Context) error {
@@ -226,6 +229,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		if route.Idle = r.IdleConnection.Std(); route.Idle == 0 {
 			route.Idle = -1 // not kept
 		}
+		paced(&route, cfg.Queue, r)
 		if r.Username != "" {
 			route.Password = r.Secret
 		}

@@ -119,6 +119,7 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 	}
 	fmt.Fprintln(c.out)
 	c.showSpool(s.Spool)
+	spent := c.showQuotas(s.Quotas)
 	if m := s.Maildrop; m != nil && m.Waiting+m.Bad > 0 {
 		fmt.Fprintf(c.out, "maildrop: %d waiting, %d moved aside, in %s\n", m.Waiting, m.Bad, m.Dir)
 	}
@@ -131,6 +132,8 @@ func (c *call) showStatus(s control.DaemonStatus) error {
 		if b := d.Backoff; b != nil {
 			until = "until " + clock(b.Until)
 			last = b.Last.String()
+		} else if route, _, _ := strings.Cut(d.Destination, "/"); spent[route] != "" {
+			last = spent[route]
 		}
 		t.row(d.Destination, fmt.Sprint(d.Tasks), until, last)
 	}
@@ -156,3 +159,18 @@ func (c *call) showSpool(s *control.SpoolStatus) {
 }
 
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -0700") }
+
+// showQuotas tells how much of each daily quota is used, and returns what is to
+// be said of those that are used up.
+func (c *call) showQuotas(quotas []control.QuotaStatus) map[string]string {
+	spent := make(map[string]string)
+	for _, q := range quotas {
+		text := ""
+		if !q.Until.IsZero() {
+			spent[q.Name] = "daily quota used up until " + clock(q.Until)
+			text = ", used up until " + clock(q.Until)
+		}
+		fmt.Fprintf(c.out, "quota of %s: %d of %s today%s\n", q.Name, q.Used, plural(q.Of, "recipient"), text)
+	}
+	return spent
+}

@@ -81,6 +81,8 @@ type Options struct {
 	Route func(Way) spool.Destination
 	// Warn and Expire are given to every task, from the commit on; 0 is never.
 	Warn, Expire time.Duration
+	// Times, if it is not nil, says instead what a destination's tasks are given.
+	Times func(d spool.Destination) (warn, expire time.Duration)
 	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
 	// without it such mail goes to INBOX, with the keyword $Junk. File and
 	// Archive need it.

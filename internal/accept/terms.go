@@ -62,6 +62,9 @@ func (a *Acceptor) task(d spool.Destination, env *mail.Envelope) spool.Task {
 		return spool.Task{Destination: d}
 	}
 	t := spool.Task{Destination: d, Delay: a.hold(env), Warn: a.opt.Warn, Expire: a.opt.Expire}
+	if a.opt.Times != nil {
+		t.Warn, t.Expire = a.opt.Times(d)
+	}
 	if t.Warn > 0 {
 		t.Warn += t.Delay
 	}

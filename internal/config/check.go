@@ -37,6 +37,7 @@ func (c *Config) Check() error {
 	ch.queue()
 	ch.deadLetters()
 	ch.archives()
+	ch.holds()
 	return ch.problems.err()
 }
 
@@ -198,31 +199,6 @@ func (ch *checker) tls() {
 	}
 	if err != nil {
 		ch.problem(at.key("certificate"), "the certificate and its key cannot be used: %s", err)
-	}
-}
-
-func (ch *checker) queue() {
-	q, at := ch.config.Queue, top("queue")
-	if q.RetryMin < Duration(time.Second) {
-		ch.problem(at.key("retry_min"), "retry_min must be at least 1s")
-	}
-	if q.RetryMax < q.RetryMin {
-		ch.problem(at.key("retry_max"), "retry_max %s is shorter than retry_min %s", q.RetryMax, q.RetryMin)
-	}
-	if !(q.RetryFactor >= 1 && q.RetryFactor <= 100) {
-		ch.problem(at.key("retry_factor"), "retry_factor must be from 1 to 100")
-	}
-	if !(q.RetryJitter >= 0 && q.RetryJitter < 1) {
-		ch.problem(at.key("retry_jitter"), "retry_jitter must be at least 0 and less than 1")
-	}
-	if q.WarnAfter > 0 && q.ExpireAfter > 0 && q.WarnAfter >= q.ExpireAfter {
-		ch.problem(at.key("warn_after"), `warn_after %s comes after expire_after %s; make it shorter, or "0s" for no warning`, q.WarnAfter, q.ExpireAfter)
-	}
-	if q.Concurrency < 1 {
-		ch.problem(at.key("concurrency"), "concurrency must be at least 1")
-	}
-	if q.PerDestination < 1 {
-		ch.problem(at.key("per_destination"), "per_destination must be at least 1")
 	}
 }
 

@@ -52,6 +52,9 @@ func (ch *checker) routes() {
 		ch.nextHop(at, r)
 		ch.connections(at, r)
 		ch.credentials(at, r)
+		if r.OwnSchedule() || r.WarnAfter > 0 || r.ExpireAfter > 0 {
+			ch.retry(at, r.Schedule(ch.config.Queue))
+		}
 		if _, err := mail.ParseDomain(r.Helo); r.Helo != "" && err != nil {
 			ch.problem(at.key("helo"), "helo %q of route %q must be a domain name or an address in brackets", r.Helo, r.Name)
 		}

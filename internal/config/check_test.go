@@ -158,6 +158,10 @@ address = [":0", ":0", ":99999",
 		{"queue", "[queue]\nretry_min = \"0s\"\nretry_max = \"0s\"\nretry_factor = 0.5\nretry_jitter = 1\nwarn_after = \"5d\"\nexpire_after = \"1d\"\nconcurrency = 0\nper_destination = 0\n", []string{
 			"2: retry_min", "4: retry_factor", "5: retry_jitter", "6: warn_after 5d comes after expire_after 1d", "8: concurrency", "9: per_destination",
 		}},
+		{"schedules of routes", "[queue]\nretry = [\"1m\", \"0s\", \"soon\"]\nslow_concurrency = 0\n[[route]]\nname = \"a\"\ndomains = [\"*\"]\nnext_hop = \"mx\"\nretry = [\n\"1ms\"]\nretry_factor = 0.5\nwarn_after = \"6d\"\n", []string{
+			"2: a wait in retry must be at least 1s", `2: retry: "soon"`, "3: slow_concurrency", "9: a wait in retry must be at least 1s", "10: retry_factor", "11: warn_after 6d comes after expire_after 5d",
+		}},
+		{"holds", domain + "[smtp]\ndefault_hold = \"8d\"\n", []string{"default_hold 8d is longer than 7d"}},
 		{"not a number", "[queue]\nretry_factor = nan\nretry_jitter = nan\n", []string{"2: retry_factor", "3: retry_jitter"}},
 		{"half a certificate", "[tls]\ncertificate = \"x.pem\"\n", []string{"1: certificate and key go together"}},
 		{"missing certificate", "[tls]\nkey = \"x.key\"\ncertificate = \"x.pem\"\n", []string{"3: the certificate and its key cannot be used: open "}},

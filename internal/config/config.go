@@ -167,6 +167,9 @@ type SMTP struct {
 	// MaxHold bounds for how long a message may be held back at its sender's
 	// wish; 0 offers nothing.
 	MaxHold Duration `toml:"max_hold"`
+	// DefaultHold is how long mail of accounts is held back that asks for
+	// nothing else, unless the account has a Hold of its own.
+	DefaultHold Duration `toml:"default_hold"`
 	// AcceptOnce is for how long a repeated transaction is taken only once,
 	// 0 takes it again; RepeatNetworks are spared of it.
 	AcceptOnce     Duration `toml:"accept_once"`
@@ -234,6 +237,8 @@ type Account struct {
 	// Addresses are more addresses of its own; "*@domain" allows to send as
 	// any address of the domain.
 	Addresses Strings `toml:"addresses"`
+	// Hold is how long its mail is held back; 0 is SMTP.DefaultHold.
+	Hold Duration `toml:"hold"`
 }
 
 // Group is one address of several people.
@@ -332,6 +337,20 @@ type Route struct {
 	// IdleConnection is how long a connection is kept for the next message; 0
 	// closes it after each.
 	IdleConnection Duration `toml:"idle_connection"`
+	// How much the route is given: messages and recipients in a time, recipients
+	// of a day, deliveries at a time to all its destinations together; empty or 0
+	// is no bound.
+	Rate          Rate `toml:"rate"`
+	RecipientRate Rate `toml:"recipient_rate"`
+	DailyQuota    int  `toml:"daily_quota"`
+	MaxDeliveries int  `toml:"max_deliveries"`
+	// When it is tried again, as in Queue; empty or 0 is what Queue says.
+	Retry       Strings  `toml:"retry"`
+	RetryMin    Duration `toml:"retry_min"`
+	RetryMax    Duration `toml:"retry_max"`
+	RetryFactor float64  `toml:"retry_factor"`
+	WarnAfter   Duration `toml:"warn_after"`
+	ExpireAfter Duration `toml:"expire_after"`
 }
 
 // Smarthost is one host of a route.
@@ -366,14 +385,19 @@ type Queue struct {
 	RetryMax    Duration `toml:"retry_max"`
 	RetryFactor float64  `toml:"retry_factor"`
 	RetryJitter float64  `toml:"retry_jitter"`
+	// Retry are the waits themselves, in place of those; the last is repeated.
+	// See Waits.
+	Retry Strings `toml:"retry"`
 	// WarnAfter tells the sender of a delay, ExpireAfter returns the message;
 	// 0 is never.
 	WarnAfter   Duration `toml:"warn_after"`
 	ExpireAfter Duration `toml:"expire_after"`
-	// Concurrency is the number of deliveries at a time, PerDestination of
-	// those to one destination.
-	Concurrency    int `toml:"concurrency"`
-	PerDestination int `toml:"per_destination"`
+	// Concurrency is the number of deliveries at a time, SlowConcurrency that
+	// of those beside them that take long, PerDestination the most to one
+	// destination.
+	Concurrency     int `toml:"concurrency"`
+	SlowConcurrency int `toml:"slow_concurrency"`
+	PerDestination  int `toml:"per_destination"`
 
 	// DeadLetters is an address here, to whose account what can neither be
 	// delivered nor returned goes; "" leaves it in the queue. See Dead.
@@ -455,15 +479,16 @@ func Default() *Config {
 		Domains: []Domain{{Name: "localhost"}},
 		OAuth:   OAuth{Claim: "email"},
 		Queue: Queue{
-			RetryMin:       1 * Minute,
-			RetryMax:       4 * Hour,
-			RetryFactor:    2,
-			RetryJitter:    0.1,
-			WarnAfter:      4 * Hour,
-			ExpireAfter:    5 * Day,
-			Concurrency:    50,
-			PerDestination: 5,
-			DeadLetters:    "postmaster",
+			RetryMin:    1 * Minute,
+			RetryMax:    4 * Hour,
+			RetryFactor: 2,
+			RetryJitter: 0.1,
+			WarnAfter:   4 * Hour,
+			ExpireAfter: 5 * Day,
+			Retry:       Strings{},
+
+			Concurrency: 50, SlowConcurrency: 250, PerDestination: 20,
+			DeadLetters: "postmaster",
 		},
 		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
 		Spool: Spool{MinFree: 128 * MiB},

@@ -29,6 +29,8 @@ type Application struct {
 	Priority Priority `toml:"priority"`
 	// Collects is the account whose mail it may collect by IMAP.
 	Collects string `toml:"collects"`
+	// Hold is how long its mail is held back; 0 is not at all.
+	Hold Duration `toml:"hold"`
 }
 
 // Priority is one of RFC 6710, -9 to 9.

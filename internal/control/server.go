@@ -102,6 +102,8 @@ type Options struct {
 	MaxRecipients, MaxHops int
 	// Maildrop tells of the maildrop; it may be nil, and return nil.
 	Maildrop func() *MaildropStatus
+	// Quotas tells of daily quotas; it may be nil.
+	Quotas func() []QuotaStatus
 	// HasRoute tells whether there is a route of a name, for what is to be
 	// rerouted; nil is for none.
 	HasRoute func(name string) bool

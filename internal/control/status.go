@@ -28,6 +28,9 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 		st.Queue = &q
 		st.Spool = s.spoolStatus()
+		if s.opt.Quotas != nil {
+			st.Quotas = s.opt.Quotas()
+		}
 		if s.opt.Maildrop != nil {
 			st.Maildrop = s.opt.Maildrop()
 		}

@@ -189,6 +189,8 @@ type DaemonStatus struct {
 	Spool *SpoolStatus `json:"spool,omitempty"`
 	// Maildrop likewise.
 	Maildrop *MaildropStatus `json:"maildrop,omitempty"`
+	// Quotas are what routes and hosts with a daily quota were given today.
+	Quotas []QuotaStatus `json:"quotas,omitempty"`
 }
 
 // MaildropStatus counts the files in the maildrop.
@@ -284,4 +286,14 @@ func viewEnvelope(e mail.Envelope) Envelope {
 		v.Addr = e.Client.Addr.String()
 	}
 	return v
+}
+
+// QuotaStatus is how much of a daily quota is used.
+type QuotaStatus struct {
+	// Name is the route's, or "route/host".
+	Name string `json:"name"`
+	Used int    `json:"used"`
+	Of   int    `json:"of"`
+	// Until is when it begins anew, zero while there is some left.
+	Until time.Time `json:"until,omitzero"`
 }

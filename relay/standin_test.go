@@ -35,16 +35,20 @@ type house struct {
 	srv      *standin.Server
 }
 
-func newHouse(t *testing.T, opt standin.Options) *house {
+func newHouse(t *testing.T, opt standin.Options, change ...func(*relay.Route)) *house {
 	t.Helper()
 	srv, err := standin.NewServer(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes, err := relay.NewRoutes([]relay.Route{{
+	route := relay.Route{
 		Name: "smart", Domains: []string{"*"}, Kind: relay.Smarthost,
 		Hosts: []relay.Host{{Name: "127.0.0.1", Port: srv.Port()}},
-	}})
+	}
+	for _, f := range change {
+		f(&route)
+	}
+	routes, err := relay.NewRoutes([]relay.Route{route})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -334,6 +334,16 @@ func way(r *relay.Route, d spool.Destination) string {
 	if r.Kind == relay.MX {
 		return fmt.Sprintf("route %s, to the mail exchangers of %s", r.Name, d.Domain)
 	}
+	if r.Kind == relay.HTTP {
+		text := fmt.Sprintf("route %s, posted to %s", r.Name, strings.Join(r.Hook.URLs, ", "))
+		if r.Hook.Format == relay.HookJSON {
+			text += " as JSON"
+		}
+		if r.Hook.Secret != nil {
+			text += ", signed"
+		}
+		return text
+	}
 	var hosts []string
 	for _, h := range r.Hosts {
 		hosts = append(hosts, hostOf(h))
@@ -370,6 +380,9 @@ func hostOf(h relay.Host) string {
 }
 
 func protection(r *relay.Route) string {
+	if r.Kind == relay.HTTP {
+		return "https, and the certificate is checked; none for a URL that begins with http"
+	}
 	text := map[relay.TLSMode]string{
 		relay.TLSNone: "no TLS", relay.TLSOpportunistic: "STARTTLS if it is offered",
 		relay.TLSRequired: "STARTTLS, or the mail waits", relay.TLSImplicit: "TLS from the beginning",

@@ -15,6 +15,7 @@ import (
 	"restante/internal/resolver"
 	"restante/relay"
 	"restante/relay/remote"
+	"restante/relay/webhook"
 	"restante/smtpd"
 )
 
@@ -177,8 +178,10 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 	q := cfg.Queue
 	start := func() (run, stop func(context.Context) error) {
 		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Budgets: d.budgets, Logger: d.log})
+		hooks := webhook.New(webhook.Options{Logger: d.log})
 		runner := relay.New(relay.Options{
-			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes, Courier: courier,
+			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes,
+			Courier:     relay.Couriers{relay.MX: courier, relay.Smarthost: courier, relay.HTTP: hooks},
 			Schedule:    retrySchedule(q),
 			Signers:     []accept.Signer{d.signer},
 			Concurrency: q.Concurrency, Slow: q.SlowConcurrency, PerDestination: q.PerDestination,
@@ -191,6 +194,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer courier.Close()
+			defer hooks.Close()
 			go func() {
 				select {
 				case <-stopping:
@@ -233,6 +237,11 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		if r.Username != "" {
 			route.Password = r.Secret
 		}
+		if r.Webhook() {
+			post(&route, r)
+			routes = append(routes, route)
+			continue
+		}
 		for _, hop := range r.Hosts() {
 			route.Kind = relay.Smarthost
 			route.Hosts = append(route.Hosts, hostAt(hop))
@@ -244,6 +253,20 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		routes = append(routes, route)
 	}
 	return routes
+}
+
+// post makes a route one that posts its mail. It has been checked.
+func post(route *relay.Route, r config.Route) {
+	route.Kind, route.Hook = relay.HTTP, &relay.Hook{URLs: r.NextHop}
+	if r.WebhookFormat == config.WebhookJSON {
+		route.Hook.Format = relay.HookJSON
+	}
+	if r.WebhookSecretFile != "" {
+		route.Hook.Secret = r.WebhookSecret
+	}
+	if r.WebhookTokenFile != "" {
+		route.Hook.Token = r.WebhookToken
+	}
 }
 
 // smarthost is what a [[route.host]] says. It has been checked.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"testing"
 
 	"restante/internal/config"
 	"restante/relay"
+	"restante/spool"
 )
 
 // What a [[route.host]] says reaches the relay, and explain tells it.
@@ -32,6 +34,31 @@ func TestRelayRoutesHosts(t *testing.T) {
 	}
 	got := []string{hostOf(a), hostOf(b)}
 	if want := []string{"a.example (weight 3, 7 recipients a day)", "[::1]:26 (order 1, login as one, TLS implicit)"}; !slices.Equal(got, want) {
+		t.Errorf("explained as %q", got)
+	}
+}
+
+// A webhook's files are read when they are needed.
+func TestRelayRoutesWebhook(t *testing.T) {
+	file := t.TempDir() + "/secret"
+	cfg := config.Default()
+	cfg.Routes = []config.Route{{
+		Name: "app", Domains: config.Strings{"app.example"}, NextHop: config.Strings{"https://a.example/in"},
+		WebhookFormat: config.WebhookJSON, WebhookSecretFile: file, WebhookTokenFile: file,
+	}}
+	routes := relayRoutes(cfg)
+	if _, err := relay.NewRoutes(routes); err != nil || routes[0].Kind != relay.HTTP || routes[0].Hook.Format != relay.HookJSON {
+		t.Fatalf("%+v: %v", routes, err)
+	}
+	if err := os.WriteFile(file, []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []func() (string, error){routes[0].Hook.Secret, routes[0].Hook.Token} {
+		if s, err := read(); s != "a secret" || err != nil {
+			t.Errorf("%q, %v", s, err)
+		}
+	}
+	if got, want := way(&routes[0], spool.Destination{}), "route app, posted to https://a.example/in as JSON, signed"; got != want {
 		t.Errorf("explained as %q", got)
 	}
 }

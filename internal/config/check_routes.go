@@ -136,6 +136,10 @@ func (ch *checker) nextHop(at keyPath, r Route) {
 		ch.smarthosts(at, r)
 	}
 	ch.oneOf(at.key("tls"), "tls", string(r.TLS), tlsModes()...)
+	ch.webhook(at, r)
+	if r.Webhook() {
+		return
+	}
 	if r.MX() {
 		if r.TLS == TLSImplicit {
 			ch.problem(at.key("tls"), `route %q: mail exchangers do not speak implicit TLS; use tls = "required" or "opportunistic"`, r.Name)
@@ -152,6 +156,9 @@ func (ch *checker) nextHop(at keyPath, r Route) {
 }
 
 func (ch *checker) credentials(at keyPath, r Route) {
+	if r.Webhook() {
+		return // see webhook
+	}
 	hasPassword := r.Password != "" || r.PasswordFile != ""
 	if r.Password != "" && r.PasswordFile != "" {
 		ch.problem(at.key("password_file"), "route %q has password and password_file; keep one", r.Name)

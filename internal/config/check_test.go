@@ -80,6 +80,34 @@ username = "u2"
 password = "p2"
 daily_quota = 5
 `, nil},
+		{"bad webhooks", domain + `[[route]]
+name = "one"
+domains = "x.org"
+next_hop = ["https://a.example/in", "http://b.example", "c.example",
+ "https://u:p@d.example"]
+username = "u"
+webhook_secret_file = "nowhere"
+webhook_format = "xml"
+[[route]]
+name = "two"
+domains = "y.org"
+next_hop = ["c.example"]
+webhook_token_file = "nowhere"
+[[route]]
+name = "good"
+domains = "z.org"
+next_hop = ["http://localhost:8080/in", "http://[::1]/", "https://a.example:8443/in?x"]
+[[route]]
+name = "clear"
+domains = "w.org"
+next_hop = ["http://a.example/in"]
+tls = "none"
+`, []string{
+			`3: route "one" posts to a webhook, which has neither`,
+			`6: next_hop "http://b.example" of route "one" would send mail in the clear`, `6: route "one": next_hop is either hosts or URLs`,
+			`7: next_hop "https://u:p@d.example" of route "one" is not a URL`, `9: webhook_secret_file of route "one"`,
+			`10: webhook_format must be one of raw, json`, `11: route "two" has a secret or token for a webhook`,
+		}},
 		{"bad hosts", domain + `[[route]]
 name = "one"
 domains = "*"

@@ -320,6 +320,11 @@ type Route struct {
 	Senders  Strings `toml:"senders"`
 	Accounts Strings `toml:"accounts"`
 	Headers  Strings `toml:"headers"`
+	// WebhookFormat is what is posted where NextHop are URLs: raw or json.
+	// WebhookSecretFile signs it, WebhookTokenFile is a bearer token.
+	WebhookFormat     string `toml:"webhook_format"`
+	WebhookSecretFile string `toml:"webhook_secret_file"`
+	WebhookTokenFile  string `toml:"webhook_token_file"`
 	// Smarthosts take the place of NextHop where the hosts differ in more than
 	// their names.
 	Smarthosts []Smarthost `toml:"host"`
@@ -514,6 +519,7 @@ func defaultListeners() []Listener {
 func (r *Route) setDefaults() {
 	r.TLS = TLSOpportunistic
 	r.Verify = true
+	r.WebhookFormat = WebhookRaw
 	r.Protocol, r.Chunking = ProtocolSMTP, true
 	r.MaxMessagesPerConnection, r.IdleConnection = 100, Duration(3*time.Second)
 }

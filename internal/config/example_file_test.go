@@ -76,8 +76,8 @@ func TestExampleIsValid(t *testing.T) {
 	_, full := exampleText(t)
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
-	for _, name := range []string{"alice", "dkim", "invoices", "smarthost"} {
-		write(t, dir+"/"+name, "secret\n")
+	for _, name := range []string{"alice", "dkim", "invoices", "smarthost", "webhook", "token"} {
+		write(t, dir+"/"+name, "a secret of some length\n")
 	}
 	c, err := parse(exampleFile, full)
 	if err != nil {

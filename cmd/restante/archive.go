@@ -1,9 +1,11 @@
 package main
 
 import (
+	"restante/internal/accept"
 	"restante/internal/archive"
 	"restante/internal/config"
 	"restante/internal/mail"
+	"restante/internal/resend"
 )
 
 // archiveRules are those of the configuration, which has been checked.
@@ -29,17 +31,28 @@ func archiveRules(cfg *config.Config) []archive.Rule {
 	return rules
 }
 
+// resender sends dead letters and archived mail again.
+func (d *daemon) resender(cfg *config.Config, acceptor *accept.Acceptor) *resend.Sender {
+	return resend.New(resend.Options{
+		Mailboxes: d.spool, Bodies: d.spool, Accept: acceptor, DeadLetters: cfg.Queue.Dead(), Logger: d.log,
+	})
+}
+
 // archivePatterns writes addresses and domains as they are compared, with
 // international domains in their ASCII form.
 func archivePatterns(list config.Strings) []archive.Pattern {
 	var patterns []archive.Pattern
 	for _, s := range list {
-		if a, err := mail.ParseAddress(s); err == nil {
-			s = a.Key().String()
-		} else if d, err := mail.ParseDomain(s); err == nil {
-			s = d
-		}
-		patterns = append(patterns, archive.Pattern(s))
+		patterns = append(patterns, onePattern(s))
 	}
 	return patterns
+}
+
+func onePattern(s string) archive.Pattern {
+	if a, err := mail.ParseAddress(s); err == nil {
+		s = a.Key().String()
+	} else if d, err := mail.ParseDomain(s); err == nil {
+		s = d
+	}
+	return archive.Pattern(s)
 }

@@ -28,7 +28,7 @@ func TestFieldsAreReadAsWritten(t *testing.T) {
 		"all there is": {Message: id, Rule: "year's end", Recipients: []Recipient{odd, to("bü@example.net"), to("postmaster")},
 			Envelope: mail.Envelope{
 				From: mail.MustParseAddress(`"a b"@example.org`), Ret: mail.ReturnFull, EnvID: "QQ 3=1+4\r\nX: y",
-				EightBit: true, UTF8: true, RequireTLS: true, Priority: -3,
+				EightBit: true, UTF8: true, RequireTLS: true, Priority: -3, Unverified: true,
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -136,6 +136,9 @@ func mailParameters(env *mail.Envelope) (list []string) {
 	if env.RequireTLS {
 		list = append(list, "REQUIRETLS")
 	}
+	if env.Unverified {
+		list = append(list, "X-UNVERIFIED")
+	}
 	if env.Priority != 0 {
 		list = append(list, "MT-PRIORITY="+strconv.Itoa(env.Priority))
 	}
@@ -228,6 +231,8 @@ func (c *Copy) parseFrom(value string) error {
 			c.Envelope.UTF8 = true
 		case "REQUIRETLS":
 			c.Envelope.RequireTLS = true
+		case "X-UNVERIFIED":
+			c.Envelope.Unverified = true
 		case "MT-PRIORITY":
 			c.Envelope.Priority, err = strconv.Atoi(value)
 		}

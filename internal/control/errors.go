@@ -11,6 +11,7 @@ import (
 	"restante/internal/accept"
 	"restante/internal/directory"
 	"restante/internal/mail"
+	"restante/internal/resend"
 	"restante/spool"
 )
 
@@ -74,7 +75,11 @@ var known = []struct {
 	code Code
 }{
 	{spool.ErrNotFound, CodeNotFound},
+	{spool.ErrNoMailbox, CodeNotFound},
 	{spool.ErrLeased, CodeLeased},
+	{resend.ErrSent, CodeConflict},
+	{resend.ErrNoPlace, CodeNotFound},
+	{resend.ErrReplay, CodeBadRequest},
 	{spool.ErrChecking, CodeConflict},
 	{spool.ErrFull, CodeFull},
 	{spool.ErrReadOnly, CodeUnavailable},

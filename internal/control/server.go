@@ -84,6 +84,8 @@ type Options struct {
 	Listeners func() []Listener
 	// Explain answers what would become of a message; nil if nothing does.
 	Explain Explainer
+	// Resend sends dead letters and archived mail again; nil if nothing does.
+	Resend Resender
 	// Backup may be nil; then there are none.
 	Backup Backup
 
@@ -210,6 +212,10 @@ func (s *Server) routes() http.Handler {
 		{"/v1/messages/{id}/content", map[string]http.Handler{"GET": s.admin(s.getContent)}},
 		{"/v1/accounts", map[string]http.Handler{"GET": s.admin(s.getAccounts), "POST": s.admin(s.postAccount)}},
 		{"/v1/accounts/{name}", map[string]http.Handler{"DELETE": s.admin(s.deleteAccount)}},
+		{"/v1/deadletters", map[string]http.Handler{"GET": s.admin(s.getLetters)}},
+		{"/v1/deadletters/{uid}", map[string]http.Handler{"GET": s.admin(s.getLetter), "DELETE": s.admin(s.deleteLetter)}},
+		{"/v1/deadletters/{uid}/resend", map[string]http.Handler{"POST": s.admin(s.postLetter)}},
+		{"/v1/replay", map[string]http.Handler{"POST": s.admin(s.postReplay)}},
 		{"/v1/spool/check", map[string]http.Handler{"POST": s.admin(s.postCheck)}},
 		{"/v1/spool/backup", map[string]http.Handler{"GET": s.admin(s.getBackup)}},
 		{"/v1/accounts/{name}/secrets", map[string]http.Handler{"POST": s.admin(s.postSecret)}},

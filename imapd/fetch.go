@@ -102,6 +102,7 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 				return s.failure("fetch", err)
 			default:
 				done++
+				s.collected(&e, q)
 			}
 		}
 	}
@@ -112,6 +113,13 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 		return s.failure("fetch", damaged)
 	}
 	return some(byUID, asked, done)
+}
+
+// collected has the message's story say that it was read.
+func (s *session) collected(e *spool.Entry, q *query) {
+	if tell := s.srv.opt.Story; tell != nil && q.collects() {
+		tell(e.Message, spool.Event{Kind: spool.EventCollected, By: s.account, Addr: s.remote.String(), Text: s.account + "/" + s.box.name})
+	}
 }
 
 // tellVanished answers FETCH (VANISHED) (RFC 7162 section 3.2.6).

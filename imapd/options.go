@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"restante/internal/mail"
 	"restante/internal/sasl"
 	"restante/spool"
 )
@@ -56,6 +57,11 @@ type Options struct {
 	// with each failure from one address, up to 16 times, and is forgotten after
 	// 15 minutes without one. 1 second if 0.
 	LoginDelay time.Duration
+
+	// Story is told what somebody does with a message that may have been
+	// delivered: spool.EventCollected, each time it is read. It must not wait.
+	// Nil for nobody.
+	Story func(id mail.ID, e spool.Event)
 
 	// Logger takes what happens; nil for nobody.
 	Logger *slog.Logger

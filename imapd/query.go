@@ -58,6 +58,17 @@ func (q *query) marksSeen() bool {
 	return false
 }
 
+// collects tells whether the FETCH reads of a message more than its header.
+func (q *query) collects() bool {
+	for _, item := range q.sections {
+		text := item.specifier == imap.PartSpecifierNone || item.specifier == imap.PartSpecifierText
+		if item.kind != binarySize && text {
+			return true
+		}
+	}
+	return false
+}
+
 // parseItems reads the items of a FETCH.
 func parseItems(d *wire.Decoder) query {
 	var q query

@@ -92,8 +92,8 @@ const (
 	EventReleased EventKind = "released"
 	EventRetried  EventKind = "retried"
 	EventMoved    EventKind = "moved"
-	// EventCollected: By read the message for the first time; Text is the
-	// mailbox, Addr the client's address.
+	// EventCollected: By read the message for the first time; Text is
+	// "account/mailbox", Addr the client's address.
 	EventCollected EventKind = "collected"
 	// EventExpunged: By deleted it from the mailbox.
 	EventExpunged EventKind = "expunged"

@@ -15,6 +15,7 @@ import (
 	"restante/internal/control"
 	"restante/internal/directory"
 	"restante/internal/dkim"
+	"restante/internal/history"
 	"restante/relay"
 	"restante/smtpd"
 	"restante/spool/badger"
@@ -38,6 +39,7 @@ type daemon struct {
 	challenges []*entrance
 	maildrop   string // its directory
 	spool      *badger.Engine
+	history    *history.Keeper
 	certs      *certs.Store
 	accounts   *directory.Directory
 	routes     *relay.Routes
@@ -130,6 +132,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.spool, err = badger.Open(badger.Options{Dir: spoolDir(d.state), Logger: d.log, MinFree: int64(d.cfg.Spool.MinFree)}); err != nil {
 		return err
 	}
+	d.history = history.New(history.Options{Stories: d.spool, Keep: d.cfg.History.Keep.Std(), Logger: d.log})
 	if d.first, err = d.firstAccount(opt.Path); err != nil {
 		return err
 	}
@@ -227,6 +230,7 @@ func (d *daemon) reload() error {
 	d.signer.Replace(keys)
 	d.logKeys(keys)
 	d.logs.setLevel(cfg.Log)
+	d.history.SetKeep(cfg.History.Keep.Std())
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
 		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||
 		cfg.Spool != d.cfg.Spool {

@@ -59,7 +59,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
 		}
 	}
-	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom())), nil
+	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom(), d.historyRoom())), nil
 }
 
 func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
@@ -135,7 +135,8 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
-		TLS: d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
+		Story: d.history.Note,
+		TLS:   d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}

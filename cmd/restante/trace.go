@@ -15,7 +15,7 @@ import (
 
 func traceCommand() *command {
 	cmd := &command{
-		name: "trace", args: "[ID | MESSAGE-ID | ADDRESS] [--since T] [--until T] [--state STATES] [--limit N] [--json]",
+		name: "trace", args: "[ID | MESSAGE-ID | ADDRESS] [--since T] [--until T] [--in STATES] [--limit N] [--json]",
 		short: "show what became of messages, from their arrival to their end",
 		long: `ID is what the Received field, the log and the reply to DATA call a message. A
 Message-ID is the header's, with or without angle brackets. An address is a
@@ -38,7 +38,7 @@ those that a client put into a mailbox itself. It exits with 1 if nothing is fou
 		}
 		fs.Func("since", "only what arrived at this `TIME` or after", moment(&t.Since))
 		fs.Func("until", "only what arrived at this `TIME` or before", moment(&t.Until))
-		fs.Func("state", "only where a recipient is in one of these `STATES`: "+stateList(), func(s string) error {
+		fs.Func("in", "only where a recipient is in one of these `STATES`: "+stateList(), func(s string) error {
 			for name := range strings.SplitSeq(s, ",") {
 				t.States = append(t.States, spool.StoryState(strings.TrimSpace(name)))
 			}

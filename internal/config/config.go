@@ -57,10 +57,11 @@ type Config struct {
 	DKIM           DKIM           `toml:"dkim"`
 	Authentication Authentication `toml:"authentication"`
 
-	Queue Queue `toml:"queue"`
-	Spool Spool `toml:"spool"`
-	DNS   DNS   `toml:"dns"`
-	Log   Log   `toml:"log"`
+	Queue   Queue   `toml:"queue"`
+	Spool   Spool   `toml:"spool"`
+	History History `toml:"history"`
+	DNS     DNS     `toml:"dns"`
+	Log     Log     `toml:"log"`
 
 	source source
 }
@@ -416,6 +417,13 @@ type Spool struct {
 	MinFree Size `toml:"min_free"`
 }
 
+// History is what is remembered of messages; docs/trace.md.
+type History struct {
+	// Keep is how long, after the last thing that happened to a message; 0 is
+	// until it has left the queue.
+	Keep Duration `toml:"keep"`
+}
+
 // DNS is how names are looked up.
 type DNS struct {
 	// Resolver is "ip:port" or "ip"; "" is what /etc/resolv.conf says.
@@ -495,9 +503,10 @@ func Default() *Config {
 			Concurrency: 50, SlowConcurrency: 250, PerDestination: 20,
 			DeadLetters: "postmaster",
 		},
-		SRS:   SRS{Enabled: true, MaxAge: 21 * Day},
-		Spool: Spool{MinFree: 128 * MiB},
-		DKIM:  DKIM{Sign: true},
+		SRS:     SRS{Enabled: true, MaxAge: 21 * Day},
+		Spool:   Spool{MinFree: 128 * MiB},
+		History: History{Keep: 30 * Day},
+		DKIM:    DKIM{Sign: true},
 		Authentication: Authentication{
 			Evaluate: true, DMARC: "quarantine", SPF: "none", OnFailure: AuthenticationAccept, Timeout: Duration(10 * time.Second),
 		},

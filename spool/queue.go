@@ -93,7 +93,8 @@ type DestinationTasks struct {
 }
 
 // Queue hands out tasks by destination and takes their outcome. Inside a
-// destination higher priority goes first, then the earlier due time.
+// destination they go by their priority, by turns of their senders, and by
+// their due times, as a Rota has it.
 type Queue interface {
 	// Lease claims due tasks for c.Lifetime. A task is due when its own time
 	// has come and its destination's back-off is over, or when its warning or

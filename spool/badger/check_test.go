@@ -323,7 +323,7 @@ func damages() []damage {
 		{name: "queue index too many", kind: damageIndex, do: func(p *patient) func(*tx) error {
 			return func(t *tx) error {
 				d := spool.Destination{Route: "mx", Domain: "elsewhere.example"}
-				return t.set(queueKey(d, 0, p.now, p.queued[1].Tasks[1]), []byte{recordVersion})
+				return t.set((&taskRecord{dest: d, due: p.now}).queueKey(p.queued[1].Tasks[1]), []byte{recordVersion})
 			}
 		}},
 		{name: "queue index of nothing", kind: damageIndex, do: func(p *patient) func(*tx) error {
@@ -332,7 +332,7 @@ func damages() []damage {
 				if err := t.set(timerKey(p.now, id), []byte{recordVersion}); err != nil {
 					return err
 				}
-				return t.set(queueKey(spool.Destination{Route: "mx"}, 0, p.now, id), []byte{recordVersion})
+				return t.set((&taskRecord{dest: spool.Destination{Route: "mx"}, due: p.now}).queueKey(id), []byte{recordVersion})
 			}
 		}},
 		{name: "due elsewhere", kind: damageIndex, do: func(p *patient) func(*tx) error {

@@ -342,7 +342,7 @@ func (c *checker) task(key, p []byte, err error, message bool) {
 		c.find(damageTask, c.keyText(key), c.dropTask(id, viewTask(id, &rec)), "its message is not there")
 	}
 	if rec.state == spool.Queued {
-		c.add(&c.queue, queueKey(rec.dest, rec.priority, rec.due, id))
+		c.add(&c.queue, rec.queueKey(id))
 	}
 	if !rec.timer.IsZero() {
 		c.add(&c.timers, timerKey(rec.timer, id))

@@ -3,7 +3,6 @@ package badger
 import (
 	"bytes"
 	"errors"
-	"time"
 
 	"restante/spool"
 )
@@ -45,15 +44,14 @@ func indexKey(key []byte) bool {
 	if key[0] == kTimer {
 		return len(key) == keyLength(kTimer)
 	}
-	d, ok := destinationOf(key)
-	return ok && len(key) == len(destinationKey(kQueue, d))+1+8+taskLen
+	return isQueueKey(key)
 }
 
 // indexKeys are the index records that a task calls for.
 func (r *taskRecord) indexKey(kind byte, id spool.TaskID) []byte {
 	switch {
 	case kind == kQueue && r.state == spool.Queued:
-		return queueKey(r.dest, r.priority, r.due, id)
+		return r.queueKey(id)
 	case kind == kTimer && !r.timer.IsZero():
 		return timerKey(r.timer, id)
 	}
@@ -163,7 +161,7 @@ func (c *checker) destinations() error {
 			defer q.mu.Unlock()
 			n := q.node(d)
 			n.rec = destinationRecord{}
-			q.lower(d, time.Time{})
+			q.look(d)
 			q.place(n)
 		}
 		c.find(damageRecord, c.keyText(key), f, "%s; its back-off ends", why(err))

@@ -37,9 +37,9 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	same(t, task, task.encode(), decodeTask)
 	for _, from := range []mail.Address{{}, {Local: "c", Domain: "z.example"}} {
-		task.from, task.pinned = &from, false
+		task.from, task.pinned, task.share = &from, false, 0
 		same(t, task, task.encode(), decodeTask)
-		task.pinned = true
+		task.pinned, task.share = true, 31
 		same(t, task, task.encode(), decodeTask)
 		if d, state, err := decodeTaskHead(task.encode()); err != nil || d != task.dest || state != task.state {
 			t.Errorf("the head of a task came back as %v, %v, %v", d, state, err)

@@ -282,7 +282,7 @@ func (c *commitment) run(t *tx) error {
 	}
 	for i, task := range c.m.Tasks {
 		id := spool.TaskID{Message: s.id, N: uint16(i)}
-		tr := newTask(task, rec.env.Priority, now)
+		tr := newTask(task, rec.env.Priority, spool.Share(&rec.env), now)
 		if err := t.putTask(id, &tr); err != nil {
 			return err
 		}

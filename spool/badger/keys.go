@@ -37,8 +37,11 @@ import (
 //	                                         to no message
 //
 //	t ID n:2                                 task: state, times, recipients
-//	q route 0 domain 0 prio:1 due:8 ID n:2   tasks in state queued, by destination;
-//	                                         prio is 9 less the priority
+//	q route 0 domain 0 prio:1 share:1 due:8 ID n:2
+//	                                         tasks in state queued, by destination;
+//	                                         prio is 9 less the priority, share is
+//	                                         its sender's (spool.Share); up to
+//	                                         format 4 there was none
 //	x time:8 ID n:2                          timer of a queued task: its warning,
 //	                                         then its expiry
 //	d route 0 domain 0                       a destination's failures and back-off
@@ -132,7 +135,7 @@ func taskOf(key []byte) (id spool.TaskID) {
 }
 
 func destinationKey(kind byte, d spool.Destination) []byte {
-	b := make([]byte, 0, len(d.Route)+len(d.Domain)+3+1+8+taskLen)
+	b := make([]byte, 0, len(d.Route)+len(d.Domain)+3+orderLen+taskLen)
 	b = append(b, kind)
 	b = append(b, d.Route...)
 	b = append(b, 0)
@@ -157,17 +160,33 @@ func destinationOf(key []byte) (d spool.Destination, ok bool) {
 	return spool.Destination{Route: parts[0], Domain: parts[1]}, true
 }
 
-func queueKey(d spool.Destination, priority int, due time.Time, id spool.TaskID) []byte {
-	b := append(destinationKey(kQueue, d), prioByte(priority))
-	return appendTask(appendTime(b, due), id)
+// orderLen is the length of what orders a q key inside its destination, before
+// the task ID.
+const orderLen = 1 + 1 + 8
+
+func (t *taskRecord) queueKey(id spool.TaskID) []byte {
+	b := append(destinationKey(kQueue, t.dest), prioByte(t.priority), t.share)
+	return appendTask(appendTime(b, t.due), id)
+}
+
+// isQueueKey tells whether a q key has the length that it should have.
+func isQueueKey(key []byte) bool { return queueOrderLen(key) == orderLen }
+
+// queueOrderLen is how much of a q key is between its destination and its task
+// ID; negative if it is malformed.
+func queueOrderLen(key []byte) int {
+	d, ok := destinationOf(key)
+	if !ok {
+		return -1
+	}
+	return len(key) - len(d.Route) - len(d.Domain) - 3 - taskLen
 }
 
 func prioByte(priority int) byte { return byte(9 - min(max(priority, -9), 9)) }
 
-// queueOrder reads the order inside the destination off a q key.
-func queueOrder(key []byte) (prio byte, due time.Time) {
-	tail := key[len(key)-taskLen-9:]
-	return tail[0], time.Unix(0, int64(binary.BigEndian.Uint64(tail[1:])))
+// queueDue reads the due time off a q key.
+func queueDue(key []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(key[len(key)-taskLen-8:])))
 }
 
 func timerKey(at time.Time, id spool.TaskID) []byte {

@@ -40,8 +40,8 @@ func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 	s := &scan{e: e, q: q, t: t, now: now, claim: c}
 	s.timers()
 	s.due = len(s.leases)
-	err := s.destinations()
-	return s.leases, s.next(), err
+	s.destinations()
+	return s.leases, s.next(), nil
 }
 
 // scan is one Lease at work.
@@ -58,6 +58,16 @@ type scan struct {
 	// were not left behind for the claim's bounds; never if there is none, or
 	// the claim is full.
 	timer, first time.Time
+
+	// Of the destination that is looked at: the prefix of its q keys, and the
+	// cursors in its lines. it is nil before it is needed; at is the cursor that
+	// it stands on, -1 if on none.
+	it      *badgerdb.Iterator
+	prefix  []byte
+	cursors []cursor
+	at      int
+	heads   []spool.Head // of the cursors in ready
+	ready   []int
 }
 
 // full tells whether the claim takes no more due tasks.
@@ -110,9 +120,8 @@ func (s *scan) timers() {
 }
 
 // destinations leases due tasks, by turns of the destinations.
-func (s *scan) destinations() error {
-	it := s.t.keys([]byte{kQueue})
-	defer it.Close()
+func (s *scan) destinations() {
+	defer s.closeIndex()
 	var seen []*destNode
 	visited := make(map[*destNode]bool)
 	defer func() {
@@ -134,7 +143,7 @@ func (s *scan) destinations() error {
 				s.first = s.q.order[0].when()
 			}
 			s.q.mu.Unlock()
-			return nil
+			return
 		}
 		info, version := n.info(s.now), n.version
 		s.q.mu.Unlock()
@@ -146,36 +155,31 @@ func (s *scan) destinations() error {
 		}
 		visited[n] = true
 		seen = append(seen, n)
-		if err := s.visit(it, n, info, version); err != nil {
-			return err
-		}
+		s.visit(n, info, version)
 	}
-	return nil
 }
 
 // visit leases from one destination what the claim allows.
-func (s *scan) visit(it *badgerdb.Iterator, n *destNode, info spool.DestinationInfo, version uint64) error {
+func (s *scan) visit(n *destNode, info spool.DestinationInfo, version uint64) {
 	want := s.claim.Max - (len(s.leases) - s.due)
 	if s.claim.Allow != nil {
 		want = min(want, s.claim.Allow(info))
 	}
 	if want <= 0 {
 		if s.claim.Rest == nil {
-			return nil
+			return
 		}
 		rest := s.claim.Rest(info)
 		s.q.mu.Lock()
 		n.rest = s.now.Add(rest)
 		s.q.mu.Unlock()
-		return nil
+		return
 	}
-	next, err := s.destination(it, n.dest, want)
-	if err != nil {
-		return err
-	}
+	next := s.destination(n, want)
 	s.q.mu.Lock()
 	idle := false
 	if n.version == version {
+		s.keep(n)
 		if n.next = next; next.Equal(never) && info.Failures > 0 {
 			n.next = n.rec.until.Add(forgetAfter)
 			idle = !n.next.After(s.now)
@@ -185,7 +189,6 @@ func (s *scan) visit(it *badgerdb.Iterator, n *destNode, info spool.DestinationI
 	if idle {
 		s.e.forget(n, info.Failures)
 	}
-	return nil
 }
 
 // forget drops the back-off of a destination that has nothing left to send,
@@ -206,39 +209,9 @@ func (e *Engine) forget(n *destNode, failures int) {
 		defer e.queue.mu.Unlock()
 		if gone && e.queue.dests[n.dest] == n && n.rec.failures == failures {
 			n.rec = destinationRecord{}
-			e.queue.lower(n.dest, time.Time{}) // the next scan drops it
+			e.queue.look(n.dest) // the next scan drops it
 		}
 	})
-}
-
-// destination leases up to want due tasks of one destination, higher priority
-// first, and returns when its next is due.
-func (s *scan) destination(it *badgerdb.Iterator, d spool.Destination, want int) (time.Time, error) {
-	prefix := destinationKey(kQueue, d)
-	next := never
-	it.Seek(prefix)
-	for it.ValidForPrefix(prefix) {
-		key := it.Item().Key()
-		if len(key) != len(prefix)+1+8+taskLen {
-			it.Next() // malformed: Check tells
-			continue
-		}
-		prio, due := queueOrder(key)
-		if due.After(s.now) {
-			next = earlier(next, due)
-			// The rest of this priority is due later still.
-			it.Seek(append(prefix[:len(prefix):len(prefix)], prio+1))
-			continue
-		}
-		if want == 0 {
-			return s.now, nil
-		}
-		had := len(s.leases)
-		next = earlier(next, s.take(taskOf(key)))
-		want -= len(s.leases) - had
-		it.Next()
-	}
-	return next, nil
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -292,7 +265,7 @@ func (s *scan) take(id spool.TaskID) time.Time {
 	}
 	q.token++
 	until := s.now.Add(s.claim.Lifetime)
-	q.leases[id] = &leaseNode{token: q.token, until: until, dest: rec.dest}
+	q.leases[id] = &leaseNode{token: q.token, until: until, dest: rec.dest, line: rec.line()}
 	lease := spool.Lease{Task: info, Token: q.token, Cause: cause}
 	lease.Destination = spool.DestinationInfo{Destination: rec.dest}
 	if n := q.dests[rec.dest]; n != nil {
@@ -323,7 +296,7 @@ func (e *Engine) Extend(l spool.Lease, d time.Duration) error {
 		return fmt.Errorf("extend %s: %w", l.Task.ID, spool.ErrStaleLease)
 	}
 	n.until = now.Add(d)
-	q.lower(n.dest, time.Time{}) // it may end sooner than a scan took it to
+	q.lower(n.dest, n.line, time.Time{}) // it may end sooner than a scan took it to
 	q.lowerTimer(time.Time{})
 	return nil
 }

@@ -58,6 +58,11 @@ type destNode struct {
 	turn  *list.Element // in waiting, nil if not in it
 	// rest is until when a claim has put the destination aside.
 	rest time.Time
+	// lines are all that have tasks once known is set, which a scan does.
+	lines []line
+	known bool
+	// rota is guarded by scan.
+	rota spool.Rota
 	// version counts the changes of next from outside a scan.
 	version uint64
 }
@@ -78,6 +83,7 @@ type leaseNode struct {
 	token uint64
 	until time.Time
 	dest  spool.Destination
+	line  lineKey
 	// settling protects a lease from running out while it is being settled.
 	settling bool
 }
@@ -103,7 +109,7 @@ func (q *queue) load(t *tx, log *slog.Logger) {
 			it.Next()
 			continue
 		}
-		q.lower(d, time.Time{})
+		q.look(d)
 		skip := destinationKey(kQueue, d)
 		skip[len(skip)-1] = 1 // past every key of d, before any other's
 		it.Seek(skip)
@@ -126,7 +132,7 @@ func (q *queue) load(t *tx, log *slog.Logger) {
 func (q *queue) node(d spool.Destination) *destNode {
 	n := q.dests[d]
 	if n == nil {
-		n = &destNode{dest: d, next: never, index: -1}
+		n = &destNode{dest: d, next: never, index: -1, known: true}
 		q.dests[d] = n
 	}
 	return n
@@ -198,10 +204,19 @@ func (q *queue) back(n *destNode, now time.Time) {
 	q.place(n)
 }
 
-// lower notes that something of d may be due at a time.
-func (q *queue) lower(d spool.Destination, at time.Time) {
+// look has the next scan look at all that a destination has.
+func (q *queue) look(d spool.Destination) {
 	n := q.node(d)
 	n.version++
+	n.known, n.next = false, time.Time{}
+	q.place(n)
+}
+
+// lower notes that something of a line of d may be due at a time.
+func (q *queue) lower(d spool.Destination, k lineKey, at time.Time) {
+	n := q.node(d)
+	n.version++
+	n.lower(k, at)
 	if at.Before(n.next) {
 		n.next = at
 	}
@@ -231,7 +246,7 @@ func (q *queue) added(tasks []taskRecord) {
 // note brings a stored task's times into the index. The caller holds mu.
 func (q *queue) note(t *taskRecord) {
 	if t.state == spool.Queued {
-		q.lower(t.dest, t.due)
+		q.lower(t.dest, t.line(), t.due)
 		if !t.timer.IsZero() {
 			q.lowerTimer(t.timer)
 		}
@@ -259,7 +274,7 @@ func (q *queue) release(id spool.TaskID, was *taskRecord, tasks ...taskRecord) {
 		q.ended[id] = true
 	}
 	if len(was.rcpts) > 0 { // it was read
-		q.lower(was.dest, time.Time{})
+		q.lower(was.dest, was.line(), time.Time{})
 		if !was.timer.IsZero() && !was.timer.After(q.timer) {
 			q.lowerTimer(time.Time{})
 		}

@@ -165,6 +165,7 @@ type taskRecord struct {
 	dest                        spool.Destination
 	state                       spool.State // never Leased: leases live in memory
 	priority                    int
+	share                       uint8 // spool.Share of the message
 	attempts                    int
 	queued, due, warns, expires time.Time
 	warned                      bool
@@ -192,6 +193,7 @@ const (
 const (
 	taskFrom = 1 << iota
 	taskPinned
+	taskShare
 )
 
 func (t *taskRecord) encode() []byte {
@@ -229,6 +231,9 @@ func (e *enc) moreTask(t *taskRecord) {
 	if t.pinned {
 		flags |= taskPinned
 	}
+	if t.share != 0 {
+		flags |= taskShare
+	}
 	if flags == 0 {
 		return
 	}
@@ -238,6 +243,9 @@ func (e *enc) moreTask(t *taskRecord) {
 		e.string(t.from.Local)
 		e.string(t.from.Domain)
 	}
+	if t.share != 0 {
+		e.byte(t.share)
+	}
 }
 
 func (d *dec) moreTask(version byte, t *taskRecord) {
@@ -246,7 +254,7 @@ func (d *dec) moreTask(version byte, t *taskRecord) {
 	case taskFromVersion:
 		flags = taskFrom
 	case taskMoreVersion:
-		if flags = d.byte(); flags == 0 || flags >= taskPinned<<1 {
+		if flags = d.byte(); flags == 0 || flags >= taskShare<<1 {
 			d.fail()
 		}
 	}
@@ -254,6 +262,9 @@ func (d *dec) moreTask(version byte, t *taskRecord) {
 		t.from = &mail.Address{Local: d.string(), Domain: d.string()}
 	}
 	t.pinned = flags&taskPinned != 0
+	if flags&taskShare != 0 {
+		t.share = d.byte()
+	}
 }
 
 // openTask begins a record of any of its layouts.

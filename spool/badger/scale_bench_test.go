@@ -79,7 +79,7 @@ func fillQueue(b *testing.B, e *Engine, n int) {
 			Destination: spool.Destination{Route: "mx", Domain: domain},
 			Recipients:  []mail.Recipient{{To: mail.Address{Local: "user", Domain: domain}}},
 			Warn:        4 * time.Hour, Expire: 5 * 24 * time.Hour,
-		}, 0, now)
+		}, 0, spool.Share(&rec.env), now)
 		for _, put := range []func() error{
 			func() error { return t.set(chunkKey(id, 0), slices.Clone(body)) },
 			func() error { return t.set(idKey(kMessage, id), rec.encode()) },

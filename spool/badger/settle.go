@@ -123,7 +123,7 @@ func (c *settling) undo(err error) {
 	q.mu.Lock()
 	if n := q.leases[c.l.Task.ID]; n != nil && n.token == c.l.Token {
 		n.settling = false
-		q.lower(n.dest, time.Time{}) // for the scan that met it meanwhile
+		q.lower(n.dest, n.line, time.Time{}) // for the scan that met it meanwhile
 		q.lowerTimer(time.Time{})
 	}
 	q.mu.Unlock()
@@ -221,7 +221,7 @@ func (c *settling) move(t *tx, old *taskRecord) (made []spool.TaskID, err error)
 		if refs.nextTask > 1<<16-1 {
 			return nil, fmt.Errorf("%w: message %s was moved too often", errTask, msg)
 		}
-		r := newTask(task, old.priority, now)
+		r := newTask(task, old.priority, old.share, now)
 		r.queued, r.warns, r.expires = old.queued, old.warns, old.expires
 		r.warned, r.from = old.warned || c.s.Warned, old.from
 		r.timer = r.firstTimer()

@@ -22,8 +22,8 @@ func checkTask(t spool.Task) error {
 }
 
 // newTask makes the record of a task that is committed now.
-func newTask(t spool.Task, priority int, now time.Time) taskRecord {
-	r := taskRecord{dest: t.Destination, pinned: t.Pinned, priority: priority, queued: now, due: now.Add(t.Delay)}
+func newTask(t spool.Task, priority int, share uint8, now time.Time) taskRecord {
+	r := taskRecord{dest: t.Destination, pinned: t.Pinned, priority: priority, share: share, queued: now, due: now.Add(t.Delay)}
 	if t.Warn > 0 {
 		r.warns = now.Add(t.Warn)
 	}
@@ -78,7 +78,7 @@ func (t *tx) putTask(id spool.TaskID, r *taskRecord) error {
 		return err
 	}
 	if r.state == spool.Queued {
-		if err := t.set(queueKey(r.dest, r.priority, r.due, id), []byte{recordVersion}); err != nil {
+		if err := t.set(r.queueKey(id), []byte{recordVersion}); err != nil {
 			return err
 		}
 	}
@@ -99,7 +99,7 @@ func (t *tx) dropTask(id spool.TaskID, r *taskRecord) error {
 
 func (t *tx) dropIndex(id spool.TaskID, r *taskRecord) error {
 	if r.state == spool.Queued {
-		if err := t.delete(queueKey(r.dest, r.priority, r.due, id)); err != nil {
+		if err := t.delete(r.queueKey(id)); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func (w *world) stage() (p stagedPair, err error) {
 // to a mailbox that may be missing.
 func (w *world) someMessage() spool.Message {
 	m := spool.Message{Envelope: mail.Envelope{
-		From:     mail.Address{Local: "s", Domain: "example.org"},
+		From:     mail.Address{Local: pick(w, []string{"r", "s", "t"}), Domain: "example.org"},
 		EnvID:    fmt.Sprintf("step %d", w.step),
 		Priority: w.rng.IntN(3) - 1,
 	}}

@@ -76,19 +76,24 @@ func (w *world) lease() error {
 	return w.pairLeases(model, other)
 }
 
-// inOrder holds what an engine leased against the order inside a destination.
+// inOrder holds what an engine leased against the order inside a destination,
+// as far as it does not depend on what was leased before.
 func inOrder(leases []spool.Lease) error {
-	last := make(map[spool.Destination]spool.TaskInfo)
+	type line struct {
+		spool.Destination
+		spool.Head
+	}
+	last := make(map[line]spool.TaskInfo)
 	for _, l := range leases {
 		if l.Cause != spool.CauseDue {
 			continue
 		}
-		before, ok := last[l.Task.Destination]
-		p, q := before.Envelope.Priority, l.Task.Envelope.Priority
-		if ok && (p < q || p == q && before.Due.After(l.Task.Due)) {
+		env := &l.Task.Envelope
+		of := line{l.Task.Destination, spool.Head{Priority: env.Priority, Share: spool.Share(env)}}
+		if before, ok := last[of]; ok && before.Due.After(l.Task.Due) {
 			return fmt.Errorf("the engine leased %+v before %+v", before, l.Task)
 		}
-		last[l.Task.Destination] = l.Task
+		last[of] = l.Task
 	}
 	return nil
 }

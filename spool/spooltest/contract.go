@@ -36,7 +36,7 @@ type Harness struct {
 func Run(t *testing.T, open Opener) {
 	tests := slices.Concat(
 		intakeTests(), bodyTests(),
-		leaseTests(), destinationTests(), settleTests(), timerTests(), adminTests(), countTests(),
+		leaseTests(), destinationTests(), settleTests(), orderTests(), timerTests(), adminTests(), countTests(),
 		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(), storyTests(),
 	)
 	for _, c := range tests {

@@ -20,6 +20,7 @@ type MemoryOptions struct {
 type Memory struct {
 	faults faults
 	wake   chan struct{}
+	rotas  map[spool.Destination]*spool.Rota
 
 	mu       sync.Mutex
 	closed   bool
@@ -76,6 +77,7 @@ func NewMemory(opt MemoryOptions) *Memory {
 func newMemory(state *memoryState) *Memory {
 	return &Memory{
 		wake:        make(chan struct{}, 1),
+		rotas:       make(map[spool.Destination]*spool.Rota),
 		watchers:    make(map[spool.MailboxID]map[chan struct{}]bool),
 		staging:     make(map[*memoryStaged]bool),
 		memoryState: state,

@@ -17,7 +17,8 @@ type memoryTask struct {
 	// info.State is never Leased: a lease lies over the state, and the task is
 	// in it again when the lease runs out.
 	info spool.TaskInfo
-	held time.Time // since when, if Held
+	held  time.Time // since when, if Held
+	share uint8     // spool.Share of the message
 	// A warning or expiry that had come at answered is left alone until
 	// quiet: it was answered with a delay.
 	answered, quiet time.Time
@@ -63,7 +64,7 @@ func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spoo
 	for _, r := range t.Recipients {
 		info.Recipients = append(info.Recipients, spool.RecipientState{Recipient: r})
 	}
-	made := &memoryTask{info: info}
+	made := &memoryTask{info: info, share: spool.Share(&msg.info.Envelope)}
 	if t.Held {
 		made.info.State, made.held = spool.Held, m.now()
 	}
@@ -233,7 +234,7 @@ func (m *Memory) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now time.Time) (leases []spool.Lease, full bool) {
 	due, timers := c.Max, cmp.Or(c.Timers, c.Max)
 	served := make(map[spool.Destination]bool)
-	for _, t := range m.ready(now) {
+	for _, t := range m.inTurn(m.ready(now), now) {
 		d, timer := t.info.Destination, reached(now, t.timer())
 		switch {
 		case timer && timers > 0:
@@ -242,6 +243,7 @@ func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now tim
 			due--
 			allowed[d]--
 			served[d] = true
+			m.rota(d).Took(t.head())
 		default:
 			continue
 		}
@@ -260,6 +262,53 @@ func (m *Memory) grant(c spool.Claim, allowed map[spool.Destination]int, now tim
 		m.turns[d] = m.turn
 	}
 	return leases, due <= 0
+}
+
+func (t *memoryTask) head() spool.Head {
+	return spool.Head{Priority: t.info.Envelope.Priority, Share: t.share, Due: t.info.Due}
+}
+
+// rota returns that of a destination.
+func (m *Memory) rota(d spool.Destination) *spool.Rota {
+	if m.rotas[d] == nil {
+		m.rotas[d] = new(spool.Rota)
+	}
+	return m.rotas[d]
+}
+
+// inTurn puts the due tasks of each destination, among themselves, into the
+// order in which they will be leased.
+func (m *Memory) inTurn(ready []*memoryTask, now time.Time) []*memoryTask {
+	places := make(map[spool.Destination][]int)
+	for i, t := range ready {
+		if d := t.info.Destination; !reached(now, t.timer()) {
+			places[d] = append(places[d], i)
+		}
+	}
+	ordered := slices.Clone(ready)
+	for d, at := range places {
+		rota := *m.rota(d)
+		lines := make(map[spool.Head][]*memoryTask) // by heads without a due time
+		for _, i := range at {
+			h := ready[i].head()
+			h.Due = time.Time{}
+			lines[h] = append(lines[h], ready[i])
+		}
+		for _, i := range at {
+			var heads []spool.Head
+			for _, l := range lines {
+				heads = append(heads, l[0].head())
+			}
+			h := heads[rota.Next(heads, now)]
+			rota.Took(h)
+			h.Due = time.Time{}
+			ordered[i] = lines[h][0]
+			if lines[h] = lines[h][1:]; len(lines[h]) == 0 {
+				delete(lines, h)
+			}
+		}
+	}
+	return ordered
 }
 
 // next returns how long it is until a task falls due, the end of a lease

@@ -16,7 +16,7 @@ import (
 type memoryTask struct {
 	// info.State is never Leased: a lease lies over the state, and the task is
 	// in it again when the lease runs out.
-	info spool.TaskInfo
+	info  spool.TaskInfo
 	held  time.Time // since when, if Held
 	share uint8     // spool.Share of the message
 	// A warning or expiry that had come at answered is left alone until
@@ -318,8 +318,11 @@ func (m *Memory) next(now time.Time, full bool) time.Duration {
 	for _, t := range m.tasks {
 		at, ok := m.falls(t, now)
 		// What has come was left behind for the claim's bounds, but not its timer.
-		if timer := t.timer(); ok && !t.leased(now) && (full || !at.After(now)) {
+		if timer := t.timer(); ok && (full || !at.After(now)) {
 			at, ok = timer, !timer.IsZero()
+			if t.leased(now) && t.until.After(at) {
+				at = t.until
+			}
 		}
 		if d := at.Sub(now); ok && d > 0 && (next < 0 || d < next) {
 			next = d

@@ -66,12 +66,12 @@ func TestRota(t *testing.T) {
 		"one":            {[]Head{head(0, 3, 0)}, []int{0, 0, 0, 0, 0}},
 		"turns":          {[]Head{head(0, 3, 0), head(0, 60, 9), head(0, 0, time.Hour)}, []int{0, 1, 2, 0, 1, 2}},
 		"priority":       {[]Head{head(0, 3, 0), head(1, 4, 0)}, []int{1, 1, 1, 1, 1}},
-		"an aged one":    {[]Head{head(0, 3, PriorityWorth + 1), head(1, 4, 0)}, []int{1, 1, 1, 0, 1, 1, 1, 0}},
+		"an aged one":    {[]Head{head(0, 3, PriorityWorth+1), head(1, 4, 0)}, []int{1, 1, 1, 0, 1, 1, 1, 0}},
 		"as urgent":      {[]Head{head(0, 3, PriorityWorth), head(1, 4, 0)}, []int{1, 1, 1, 1}},
 		"turns of both":  {[]Head{head(-1, 9, time.Hour), head(-1, 5, 0), head(2, 7, 0), head(2, 6, 0)}, []int{3, 2, 3, 1, 2, 3, 2, 0}},
 		"most urgent":    {[]Head{head(-2, 1, time.Hour), head(-1, 1, time.Hour), head(9, 1, 0)}, []int{2, 2, 2, 2}},
 		"beyond reason":  {[]Head{head(99, 255, 0), head(9, 1, 0)}, []int{0, 0}},
-		"all have aged":  {[]Head{head(-9, 1, 9 * time.Hour), head(9, 1, time.Hour), head(0, 1, 8 * time.Hour)}, []int{1, 1, 1, 2}},
+		"all have aged":  {[]Head{head(-9, 1, 9*time.Hour), head(9, 1, time.Hour), head(0, 1, 8*time.Hour)}, []int{1, 1, 1, 2}},
 		"shares come up": {[]Head{head(0, Shares-1, 0), head(0, 0, 0), head(0, 1, 0)}, []int{2, 0, 1, 2}},
 	} {
 		var r Rota

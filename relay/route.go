@@ -191,7 +191,7 @@ type table struct {
 }
 
 // DefaultRoute is the name of the route that is there when no other serves
-// "*": direct delivery by MX with opportunistic TLS.
+// "*": direct delivery by MX with opportunistic TLS, DANE and MTA-STS.
 const DefaultRoute = "mx"
 
 // NewRoutes returns the set of the given routes. See Replace.
@@ -219,7 +219,7 @@ func (r *Routes) Replace(routes []Route) error {
 	}
 	if t.fallback == nil {
 		t.implicit = true
-		if err := t.add(&Route{Name: DefaultRoute, Domains: []string{"*"}}); err != nil {
+		if err := t.add(&Route{Name: DefaultRoute, Domains: []string{"*"}, DANE: true, MTASTS: true}); err != nil {
 			return fmt.Errorf("route %q, which serves all other domains: %w", DefaultRoute, err)
 		}
 	}

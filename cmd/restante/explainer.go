@@ -386,6 +386,7 @@ func protection(r *relay.Route) string {
 	text := map[relay.TLSMode]string{
 		relay.TLSNone: "no TLS", relay.TLSOpportunistic: "STARTTLS if it is offered",
 		relay.TLSRequired: "STARTTLS, or the mail waits", relay.TLSImplicit: "TLS from the beginning",
+		relay.TLSVerified: "STARTTLS, or the mail waits",
 	}[r.TLS]
 	switch {
 	case r.TLS == relay.TLSNone:

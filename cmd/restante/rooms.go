@@ -14,8 +14,6 @@ import (
 	"restante/internal/control"
 	"restante/internal/resolver"
 	"restante/relay"
-	"restante/relay/remote"
-	"restante/relay/webhook"
 	"restante/smtpd"
 )
 
@@ -178,24 +176,19 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 	}
 	q := cfg.Queue
 	start := func() (run, stop func(context.Context) error) {
-		courier := remote.New(remote.Options{Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Budgets: d.budgets, Logger: d.log})
-		hooks := webhook.New(webhook.Options{Logger: d.log})
-		runner := relay.New(relay.Options{
+		opt := relay.Options{
 			Queue: d.spool, Bodies: d.spool, Reports: acceptor, Routes: d.routes,
-			Courier:     relay.Couriers{relay.MX: courier, relay.Smarthost: courier, relay.HTTP: hooks},
 			Schedule:    retrySchedule(q),
 			Signers:     []accept.Signer{d.signer},
 			Concurrency: q.Concurrency, Slow: q.SlowConcurrency, PerDestination: q.PerDestination,
 			Budgets:  d.budgets,
 			Hostname: cfg.ServerName(), Grace: d.grace, Logger: d.log,
 			DeadLetters: cfg.Queue.Dead(),
-		})
+		}
 		stopping := make(chan struct{})
 		run = func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			defer courier.Close()
-			defer hooks.Close()
 			go func() {
 				select {
 				case <-stopping:
@@ -203,7 +196,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 				case <-ctx.Done():
 				}
 			}()
-			return d.keepQuotas(func() error { return runner.Run(ctx) })
+			return d.keepQuotas(func() error { return d.deliver(ctx, cfg, dns, opt) })
 		}
 		// The runner keeps to the grace by itself.
 		stop = func(context.Context) error {
@@ -221,6 +214,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 	modes := map[config.TLSMode]relay.TLSMode{
 		config.TLSNone: relay.TLSNone, config.TLSOpportunistic: relay.TLSOpportunistic,
 		config.TLSRequired: relay.TLSRequired, config.TLSImplicit: relay.TLSImplicit,
+		config.TLSVerified: relay.TLSVerified,
 	}
 	var routes []relay.Route
 	for _, r := range cfg.Routes {
@@ -243,6 +237,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 			routes = append(routes, route)
 			continue
 		}
+		secure(&route, r)
 		for _, hop := range r.Hosts() {
 			route.Kind = relay.Smarthost
 			route.Hosts = append(route.Hosts, hostAt(hop))

@@ -34,6 +34,7 @@ func (c *Config) Check() error {
 	ch.rewriting()
 	ch.milters()
 	ch.authentication()
+	ch.tlsReports()
 	ch.queue()
 	ch.deadLetters()
 	ch.archives()

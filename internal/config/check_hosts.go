@@ -42,5 +42,5 @@ const maxWeight = 1000
 
 // tlsModes are all there are.
 func tlsModes() []string {
-	return []string{string(TLSNone), string(TLSOpportunistic), string(TLSRequired), string(TLSImplicit)}
+	return []string{string(TLSNone), string(TLSOpportunistic), string(TLSRequired), string(TLSVerified), string(TLSImplicit)}
 }

@@ -159,12 +159,13 @@ func (ch *checker) credentials(at keyPath, r Route) {
 	if r.Webhook() {
 		return // see webhook
 	}
+	ch.security(at, r)
 	hasPassword := r.Password != "" || r.PasswordFile != ""
 	if r.Password != "" && r.PasswordFile != "" {
 		ch.problem(at.key("password_file"), "route %q has password and password_file; keep one", r.Name)
 	}
 	switch {
-	case r.Username != "" && !hasPassword:
+	case r.Username != "" && !hasPassword && !r.OAuth():
 		ch.problem(at.key("username"), "route %q has a username and no password; add password_file", r.Name)
 	case r.Username == "" && hasPassword:
 		ch.problem(at, "route %q has a password and no username; add username", r.Name)
@@ -180,7 +181,7 @@ func (ch *checker) credentials(at keyPath, r Route) {
 	switch {
 	case r.MX():
 		ch.problem(at.key("username"), "route %q: mail exchangers take no password; remove username, or name hosts in next_hop", r.Name)
-	case remote && r.TLS != TLSRequired && r.TLS != TLSImplicit:
+	case remote && (r.TLS == TLSNone || r.TLS == TLSOpportunistic):
 		ch.problem(at.key("tls"), `route %q could send its password in the clear; use tls = "required" or "implicit"`, r.Name)
 	}
 }

@@ -56,6 +56,8 @@ type Config struct {
 	// DKIM is for mail that is sent, Authentication for mail from outside.
 	DKIM           DKIM           `toml:"dkim"`
 	Authentication Authentication `toml:"authentication"`
+	// TLSReports are about how TLS went with recipient domains.
+	TLSReports TLSReports `toml:"tls_reports"`
 
 	Queue   Queue   `toml:"queue"`
 	Spool   Spool   `toml:"spool"`
@@ -281,6 +283,8 @@ const (
 	TLSRequired TLSMode = "required"
 	// TLSImplicit is TLS from the first octet, usually on port 465.
 	TLSImplicit TLSMode = "implicit"
+	// TLSVerified is TLSRequired with a certificate that is checked.
+	TLSVerified TLSMode = "verified"
 )
 
 // NextHopMX is the next_hop that means the recipient domain's own mail
@@ -357,6 +361,26 @@ type Route struct {
 	RetryFactor float64  `toml:"retry_factor"`
 	WarnAfter   Duration `toml:"warn_after"`
 	ExpireAfter Duration `toml:"expire_after"`
+
+	// Security of the next hop; see route_security.go.
+	TLSNames      Strings `toml:"tls_names"`
+	TLSCA         string  `toml:"tls_ca"`
+	TLSMinVersion string  `toml:"tls_min_version"`
+	DANE          Choice  `toml:"dane"`
+	MTASTS        Choice  `toml:"mta_sts"`
+	// ClientCertificate and ClientKey are PEM files of a certificate that we
+	// show to the next hop.
+	ClientCertificate string `toml:"client_certificate"`
+	ClientKey         string `toml:"client_key"`
+	// Auth are the mechanisms to use, in order of preference; none is all.
+	Auth Strings `toml:"auth"`
+	// OAuth has access tokens in the place of a password.
+	OAuthTokenURL         string  `toml:"oauth_token_url"`
+	OAuthClientID         string  `toml:"oauth_client_id"`
+	OAuthClientSecretFile string  `toml:"oauth_client_secret_file"`
+	OAuthScope            Strings `toml:"oauth_scope"`
+	OAuthRefreshTokenFile string  `toml:"oauth_refresh_token_file"`
+	OAuthServiceAccount   string  `toml:"oauth_service_account"`
 }
 
 // Smarthost is one host of a route.

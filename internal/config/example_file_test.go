@@ -12,7 +12,7 @@ const exampleFile = "../../config.toml.example"
 
 // setting matches a line of the example that is a setting taken out: comments
 // in words have a space behind the "#".
-var setting = regexp.MustCompile(`^#(\[\[?([a-z]+(?:\.[a-z]+)?)\]\]?|("[^"]+"|[a-z_][a-z0-9_]*) = (.*))$`)
+var setting = regexp.MustCompile(`^#(\[\[?([a-z_]+(?:\.[a-z]+)?)\]\]?|("[^"]+"|[a-z_][a-z0-9_]*) = (.*))$`)
 
 // exampleText returns the example with all settings put back.
 func exampleText(t *testing.T) (asIs, full string) {

@@ -80,7 +80,9 @@ func (c *Config) resolvePaths(dir string) {
 		names = append(names, &c.Applications[i].PasswordFile)
 	}
 	for i := range c.Routes {
-		names = append(names, &c.Routes[i].PasswordFile)
+		r := &c.Routes[i]
+		names = append(names, &r.PasswordFile, &r.TLSCA, &r.ClientCertificate, &r.ClientKey,
+			&r.OAuthClientSecretFile, &r.OAuthRefreshTokenFile, &r.OAuthServiceAccount)
 	}
 	for _, n := range []*string{&c.TLS.Certificate, &c.TLS.Key} {
 		// Where this fails Check tells why.

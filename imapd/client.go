@@ -77,6 +77,11 @@ func (s *session) run() {
 		return
 	}
 	s.out.Raw("* OK [CAPABILITY ").Raw(s.capabilities()).Raw("] restante is ready").CRLF()
+	s.loop()
+}
+
+// loop answers commands until the session is over.
+func (s *session) loop() {
 	for !s.over {
 		err := s.await()
 		if err == nil {

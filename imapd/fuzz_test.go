@@ -1,0 +1,50 @@
+package imapd
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzCommands says anything to a server. It must answer or close, whatever it
+// is, and be there for the next client; and a panic is a fault.
+func FuzzCommands(f *testing.F) {
+	for _, s := range []string{
+		"a NOOP\r\n", "a FETCH 1:* (FLAGS BODY[HEADER.FIELDS (SUBJECT)]<0.10>)\r\n", "a UID SEARCH RETURN (MIN COUNT) OR SEEN NOT (TEXT \"x\" LARGER 3)\r\n",
+		"a APPEND INBOX (\\Seen) {3+}\r\nabc\r\n", "a STORE 1 (UNCHANGEDSINCE 3) +FLAGS.SILENT (\\Deleted $x)\r\n", "a EXPUNGE\r\n",
+		"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 2 1:5 (1 1)))\r\n", "a LIST (SUBSCRIBED) \"\" (% \"*\") RETURN (STATUS (MESSAGES))\r\n",
+		"a COPY 1 Trash\r\nb MOVE 1 Sent\r\n", "a IDLE\r\nDONE\r\n", "a SEARCH {5+}\r\nhello\r\n", "a FROB {9+}\r\nb LOGOUT\r\n\r\n",
+		"a RENAME INBOX old\r\nb CREATE x (USE (\\Sent))\r\n", "a STATUS INBOX (HIGHESTMODSEQ MAILBOXID)\r\n", "a ID (\"x\" NIL)\r\n",
+	} {
+		f.Add(s)
+	}
+	h := newHouse(f, nil)
+	h.deposit("alice", "INBOX", "Return-Path: <x@y>\r\n", "Subject: one\r\n\r\ntext\r\n", spoolFlags(), true)
+	f.Fuzz(func(t *testing.T, said string) {
+		if strings.Contains(strings.ToUpper(said), "COMPRESS") {
+			t.Skip("what comes after it is no text")
+		}
+		server, client := net.Pipe()
+		defer client.Close()
+		s := h.srv.serveLoggedIn(server, "alice")
+		heard := make(chan struct{})
+		go func() {
+			io.Copy(io.Discard, client)
+			close(heard)
+		}()
+		client.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(client, "s SELECT INBOX\r\n"+said)
+		client.Close()
+		select {
+		case <-s:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the session does not end")
+		}
+		<-heard
+		if log := h.log.String(); strings.Contains(log, "panic") {
+			t.Fatalf("panic:\n%s", log)
+		}
+	})
+}

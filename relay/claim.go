@@ -101,7 +101,7 @@ func (c *claim) share(route *Route) int {
 	if route.MaxDeliveries > 0 {
 		n = max(0, route.MaxDeliveries-c.r.pace.routes[route.Name]-c.routes[route.Name])
 	}
-	if route.Limits.IsZero() {
+	if route.Limits.IsZero() || c.r.spills(route) {
 		return n
 	}
 	budgets := c.r.opt.Budgets

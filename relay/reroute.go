@@ -10,7 +10,8 @@ import (
 	"restante/spool"
 )
 
-// reroute moves the recipients who would be filed elsewhere today. Those of a
+// reroute moves the recipients who would be filed elsewhere today, or whose
+// route's quota is used up and spills. Those of a
 // pinned task would only if its route is gone, or has another kind of next hop
 // by now; then they are routed anew. A message whose header is asked for and
 // cannot be read stays where it is; the attempt will say so.
@@ -26,6 +27,9 @@ func (r *Runner) reroute(routes *table, l spool.Lease) (verdict, bool) {
 		d, pinned := routes.today(&l.Task, accept.Way{
 			To: rcpt.To, From: l.Task.Envelope.From, Account: l.Task.Envelope.Client.Account, Header: known,
 		})
+		if !pinned {
+			d = r.spilled(routes, d, l.Task.Destination, rcpt.To.Domain)
+		}
 		if d == l.Task.Destination || head.err != nil {
 			continue
 		}

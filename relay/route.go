@@ -170,6 +170,10 @@ type Route struct {
 	// just turned away, "" if none was: the same must not come back then.
 	Token func(ctx context.Context, refused string) (string, error)
 
+	// SpillTo is the route that mail takes while the daily quota of this one,
+	// or those of all its hosts, is used up; "" has it wait.
+	SpillTo string
+
 	// Hook is where mail is posted to; for HTTP only.
 	Hook *Hook
 }
@@ -215,6 +219,11 @@ func (r *Routes) Replace(routes []Route) error {
 		route := routes[i]
 		if err := t.add(&route); err != nil {
 			return fmt.Errorf("route %q: %w", route.Name, err)
+		}
+	}
+	for _, r := range t.names {
+		if r.SpillTo != "" && (r.SpillTo == r.Name || t.names[r.SpillTo] == nil) {
+			return fmt.Errorf("route %q: there is no other route %q to spill to", r.Name, r.SpillTo)
 		}
 	}
 	if t.fallback == nil {

@@ -318,6 +318,9 @@ func (x *explainer) task(ctx context.Context, f *facts, s accept.Submission, fro
 		To: t.Recipients[0].To, From: from, Account: s.Envelope.Client.Account, Header: s.Header,
 	})
 	f.add(factRoute, about, "chosen by %s", rule)
+	if route.SpillTo != "" {
+		f.add(factRoute, about, "with its daily quota used up mail takes the route %s", route.SpillTo)
+	}
 	if sender := route.Rewrite.Envelope(from); sender != from {
 		f.add(factRewriting, about, "<%s> becomes <%s> as the sender, by rewrite_sender of the route", from, sender)
 	}

@@ -221,7 +221,7 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		route := relay.Route{
 			Name: r.Name, Domains: r.Domains, TLS: modes[r.TLS], Verify: r.Verify,
 			Username: r.Username, Helo: r.Helo, MaxConnections: r.MaxConnections,
-			Rewrite: outgoing(r), Senders: r.Senders, Accounts: r.Accounts, Headers: r.Headers,
+			Rewrite: outgoing(r), Senders: r.Senders, Accounts: r.Accounts, Headers: r.Headers, SpillTo: r.SpillTo,
 		}
 		route.LMTP, route.Source = r.Protocol == config.ProtocolLMTP, r.Sources()
 		route.NoChunking, route.MaxMessages = !r.Chunking, r.MaxMessagesPerConnection

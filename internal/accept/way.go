@@ -63,8 +63,8 @@ func (m *Message) route(head []byte) {
 			if !ok {
 				i = len(tasks)
 				index[key] = i
-				into := t
-				into.Destination, into.Recipients = key.Destination, nil
+				into := m.a.task(key.Destination, &m.msg.Envelope)
+				into.From, into.Held = t.From, t.Held
 				tasks = append(tasks, into)
 			}
 			tasks[i].Recipients = append(tasks[i].Recipients, r)

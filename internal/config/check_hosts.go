@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // smarthosts checks the [[route.host]] sections of a route.
 func (ch *checker) smarthosts(route keyPath, r Route) {
 	if len(r.NextHop) > 0 {
@@ -35,6 +37,25 @@ func (ch *checker) smarthosts(route keyPath, r Route) {
 			ch.problem(at, `host %q of route %q could be sent the password in the clear; use tls = "required" or "implicit"`, h.Address, r.Name)
 		}
 	}
+}
+
+// spill checks where a route's mail goes when its quota is used up.
+func (ch *checker) spill(at keyPath, r Route) {
+	if r.SpillTo == "" {
+		return
+	}
+	unbounded := func(h Smarthost) bool { return h.DailyQuota == 0 }
+	switch {
+	case r.SpillTo == r.Name || !slices.ContainsFunc(ch.config.Routes, func(other Route) bool { return other.Name == r.SpillTo }):
+		ch.problem(at.key("spill_to"), "spill_to %q of route %q must be the name of another route", r.SpillTo, r.Name)
+	case r.DailyQuota == 0 && (len(r.Smarthosts) == 0 || slices.ContainsFunc(r.Smarthosts, unbounded)):
+		ch.problem(at.key("spill_to"), "route %q has a spill_to and no quota that could be used up; add daily_quota, to the route or to all its hosts", r.Name)
+	}
+}
+
+// spilledTo tells whether a route takes what another has no room for.
+func (ch *checker) spilledTo(name string) bool {
+	return slices.ContainsFunc(ch.config.Routes, func(r Route) bool { return r.SpillTo == name })
 }
 
 // maxWeight bounds the weight of a host.

@@ -29,7 +29,8 @@ func (ch *checker) routes() {
 			ch.problem(at.key("name"), "route %q is there twice; rename one", r.Name)
 		}
 		names[r.Name] = true
-		if len(r.Domains) == 0 && !r.conditional() {
+		ch.spill(at, r)
+		if len(r.Domains) == 0 && !r.conditional() && !ch.spilledTo(r.Name) {
 			ch.problem(at, `route %q has no domains; add domains = ["*"] for all mail to elsewhere`, r.Name)
 		}
 		ch.conditions(at, r)

@@ -80,6 +80,44 @@ username = "u2"
 password = "p2"
 daily_quota = 5
 `, nil},
+		{"spilling", domain + `[[route]]
+name = "one"
+domains = "x.org"
+next_hop = "a.example"
+daily_quota = 5
+spill_to = "two"
+[[route]]
+name = "two"
+spill_to = "three"
+[[route.host]]
+address = "b.example"
+daily_quota = 5
+[[route]]
+name = "three"
+next_hop = "mx"
+`, nil},
+		{"bad spilling", domain + `[[route]]
+name = "one"
+domains = "x.org"
+next_hop = "a.example"
+spill_to = "one"
+[[route]]
+name = "two"
+domains = "y.org"
+next_hop = "a.example"
+spill_to = "three"
+[[route]]
+name = "four"
+domains = "z.org"
+next_hop = "a.example"
+spill_to = "one"
+[[route]]
+name = "five"
+next_hop = "a.example"
+`, []string{
+			`7: spill_to "one" of route "one" must be the name of another`, `12: spill_to "three" of route "two" must be`,
+			`17: route "four" has a spill_to and no quota`, `18: route "five" has no domains`,
+		}},
 		{"bad webhooks", domain + `[[route]]
 name = "one"
 domains = "x.org"

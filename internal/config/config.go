@@ -325,6 +325,9 @@ type Route struct {
 	Senders  Strings `toml:"senders"`
 	Accounts Strings `toml:"accounts"`
 	Headers  Strings `toml:"headers"`
+	// SpillTo is the route that mail takes while the daily quota of this one, or
+	// those of all its hosts, is used up; "" has it wait.
+	SpillTo string `toml:"spill_to"`
 	// WebhookFormat is what is posted where NextHop are URLs: raw or json.
 	// WebhookSecretFile signs it, WebhookTokenFile is a bearer token.
 	WebhookFormat     string `toml:"webhook_format"`

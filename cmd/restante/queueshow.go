@@ -55,10 +55,25 @@ it is stored.`,
 			if c.json {
 				return c.printJSON(m)
 			}
-			return errors.Join(c.showEnvelope(m), c.showTasks(m), c.showHeader(m))
+			return errors.Join(c.showEnvelope(m), c.showTasks(m), c.showPast(ctx, client, id), c.showHeader(m))
 		}
 	}
 	return cmd
+}
+
+// showPast prints what has happened to a message so far, as trace does.
+func (c *call) showPast(ctx context.Context, client *control.Client, id mail.ID) error {
+	for story, err := range client.Trace(ctx, control.Trace{About: id.String()}) {
+		if gone(err) {
+			return nil // it came when nothing was written down yet
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.out, "\ntimeline")
+		c.showEvents(&story)
+	}
+	return nil
 }
 
 // messageArg reads the one argument: the ID of a message, or of one of its tasks.

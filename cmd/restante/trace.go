@@ -192,6 +192,12 @@ func (c *call) showStory(s *control.Story) error {
 		return err
 	}
 	fmt.Fprintln(c.out)
+	c.showEvents(s)
+	return nil
+}
+
+// showEvents prints what happened to a message, by time.
+func (c *call) showEvents(s *control.Story) {
 	many := severalTasks(s)
 	day := ""
 	width := 0
@@ -210,7 +216,6 @@ func (c *call) showStory(s *control.Story) error {
 		}
 		fmt.Fprintf(c.out, "  %s  %9s  %-*s  %s\n", at.Format("15:04:05.000"), offset(e.At.Sub(s.Arrived)), width, e.Kind, task+visible(eventText(&e)))
 	}
-	return nil
 }
 
 func severalTasks(s *control.Story) bool {

@@ -86,7 +86,11 @@ func (s *sink) serve(conn net.Conn) {
 }
 
 // BenchmarkDeliver is one message to one recipient by a connection that is
-// kept, for as many couriers at a time as there are processors.
+// kept, for as many deliveries at a time as there are processors. A message of
+// 4 KiB allocates 3.1 KB in 47 to 51 pieces; before writes were gathered in
+// buffers that are shared, and RSET was left out, it was 69 KB in 53. One of
+// 256 KiB: 4 KB, before 71 KB. (2026-11-30; the times of that machine, which was
+// busy with other things, are not worth noting.)
 func BenchmarkDeliver(b *testing.B) {
 	for _, size := range []int{4 << 10, 256 << 10} {
 		for _, keywords := range []string{"PIPELINING", "PIPELINING CHUNKING"} {

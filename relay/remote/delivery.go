@@ -153,7 +153,7 @@ func (d *delivery) refuse(s *session) {
 			return
 		}
 	}
-	if limit, err := strconv.ParseInt(strings.TrimSpace(s.ext["SIZE"]), 10, 64); err == nil && limit > 0 && d.job.Body.Size() > limit {
+	if limit := s.maxSize(); limit > 0 && d.job.Body.Size() > limit {
 		d.decideAll(s.own(permanent(552, 3, 4, fmt.Sprintf("message of %d octets is larger than the %d the next hop takes", d.job.Body.Size(), limit))))
 		return
 	}
@@ -171,6 +171,19 @@ func (d *delivery) refuse(s *session) {
 		}
 	}
 	d.settle()
+}
+
+// maxSize is the limit of SIZE (RFC 1870), 0 if there is none.
+func (s *session) maxSize() int64 {
+	limit := strings.TrimSpace(s.ext["SIZE"])
+	if limit == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(limit, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // narrow tells that a next hop takes 7 bits only; SMTPUTF8 is not to be had

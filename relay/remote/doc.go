@@ -13,6 +13,26 @@
 // maxReplyLines lines and maxReplySize octets, every read and write has a
 // deadline, and one attempt ends after Timeouts.Total whatever happens.
 //
+// As little as possible is waited for. Where PIPELINING and CHUNKING are offered
+// a message of up to 64 KiB goes in one write with its envelope, by BDAT, and
+// costs one round trip; that it may be sent for nothing is the price. A longer
+// one goes by DATA, after the envelope's replies: further chunks would have to
+// wait for the reply to each before them, so that none follows one that was
+// refused. After a message that came to a verdict no RSET is sent. A kept
+// connection is looked at before it is used, and costs no attempt if it is gone.
+//
+// A connection that breaks before all of the envelope is answered leaves the
+// message for the next address or host at once; one that breaks after it, when
+// the end of the message may have arrived, leaves it for the next attempt.
+//
+// Next hops that refuse what they offer are given the message without; see
+// transaction.strip and manners. BDAT to one that does not know it has it read
+// lines of the message as commands: the connection is closed at the first
+// reply that says so, and relay.Route.NoChunking avoids it.
+//
+// With LMTP (RFC 2033) each recipient has a verdict of its own; those who had
+// one when the connection breaks keep it.
+//
 // A next hop that lacks 8BITMIME is sent 8-bit messages encoded with 7 bits, or
 // not at all where that would break a signature inside; one that lacks SMTPUTF8
 // gets no message that needs it, one that lacks DELIVERBY none that is to be

@@ -62,6 +62,9 @@ func readLine(r *bufio.Reader, limit int) (string, error) {
 		if len(line)+len(part) > limit {
 			return "", fmt.Errorf("%w: more than %d octets", errReply, maxReplySize)
 		}
+		if err == nil && line == nil {
+			return string(part), nil
+		}
 		line = append(line, part...)
 		switch {
 		case err == nil:

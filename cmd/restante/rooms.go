@@ -40,6 +40,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 	acceptor := accept.New(accept.Options{
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination, Archive: archiveRules(cfg),
+		Refusal:   d.refusal(cfg, dns),
 		Times:     queueTimes(cfg.Queue, d.routes),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
 		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},

@@ -83,6 +83,9 @@ type Options struct {
 	Warn, Expire time.Duration
 	// Times, if it is not nil, says instead what a destination's tasks are given.
 	Times func(d spool.Destination) (warn, expire time.Duration)
+	// Refusal tells what is known against mail to elsewhere before anybody is
+	// asked: a domain that takes none. Nil knows nothing.
+	Refusal func(Way) (mail.Status, bool)
 	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
 	// without it such mail goes to INBOX, with the keyword $Junk. File and
 	// Archive need it.

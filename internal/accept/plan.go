@@ -72,7 +72,8 @@ func (a *Acceptor) Check(to mail.Address) error {
 }
 
 // Admit tells at RCPT time whether an address takes mail from somebody. It is
-// Check, and fails with ErrClosed too.
+// Check, and fails with ErrClosed too, or with a *RefusedError if mail from there
+// could only come back.
 func (a *Acceptor) Admit(from Origin, to mail.Address) error {
 	if !a.Local(to) {
 		return nil
@@ -81,7 +82,10 @@ func (a *Acceptor) Admit(from Origin, to mail.Address) error {
 	if err != nil {
 		return err
 	}
-	return a.admit(from, t, nil)
+	if err := a.admit(from, t, nil); err != nil {
+		return err
+	}
+	return a.mailable(from, t)
 }
 
 // resolve is Directory.Resolve, and the way back of SRS. An account or alias

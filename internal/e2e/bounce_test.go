@@ -138,18 +138,54 @@ func TestNullSender(t *testing.T) {
 	t.Parallel()
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 unknown"}})
-	d := newDaemon(t, away(hop), quick(""))
+	d := newDaemon(t, away(hop), quick(`dead_letters = ""`))
 	d.send(letter("null sender"), "", "carol@example.net")
 	d.one("dead")
 	d.inbox(alice, 0)
 }
 
-// TestBounceThatCannotBeDelivered is kept and shown until somebody removes it.
-func TestBounceThatCannotBeDelivered(t *testing.T) {
+// TestDeadLetter puts what cannot be returned where the postmaster sees it, and
+// sends it again from there.
+func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	hop := nextHop(t, standin.Options{})
 	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 unknown"}})
 	d := newDaemon(t, away(hop), quick(""))
+	text := letter("lost")
+	d.send(text, "", "carol@example.net")
+	eventually(t, "there is a dead letter", func() bool {
+		return strings.Contains(d.must("", "deadletters", "list"), "carol@example.net")
+	})
+	d.emptied()
+	d.restart()
+	c := d.imap(alice, password, nil)
+	defer c.Close()
+	if _, err := c.Select("Dead Letters", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	list := fetch(t, c)
+	if len(list) != 1 || !bytes.Contains(list[0].body, []byte("X-Restante-Envelope-To: <carol@example.net>")) || !bytes.Contains(list[0].body, []byte("Subject: lost\r\n")) {
+		t.Fatalf("%d dead letters: %+v", len(list), list)
+	}
+	hop.Always(nil)
+	d.must("", "deadletters", "resend", "1")
+	reaches(t, hop, 1)
+	d.emptied()
+	if list := fetch(t, c); len(list[0].flags) == 0 {
+		t.Error("it is not marked as sent again")
+	}
+	if text := d.must("", "deadletters", "list"); !strings.Contains(text, "yes") {
+		t.Errorf("the list does not show that it was sent:\n%s", text)
+	}
+}
+
+// TestBounceThatCannotBeDelivered is kept in the queue where no mailbox is for
+// it, and shown until somebody removes it.
+func TestBounceThatCannotBeDelivered(t *testing.T) {
+	t.Parallel()
+	hop := nextHop(t, standin.Options{})
+	hop.Always(standin.Script{{At: standin.Rcpt, Code: 550, Text: "5.1.1 unknown"}})
+	d := newDaemon(t, away(hop), quick(`dead_letters = ""`))
 	d.send(letter("double"), "gone@example.com", "nobody@example.net")
 	dead := d.one("dead")
 	if dead.From != "" || len(dead.Recipients) != 1 || dead.Recipients[0].To != "gone@example.com" {

@@ -55,6 +55,10 @@ func TestTargets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.domain, func(t *testing.T) {
 			list, status := c.targets(context.Background(), &relay.Job{Route: &relay.Route{}, Domain: tt.domain})
+			// The same is known at the door, where only what is certain counts.
+			if s, refused := Refusal(context.Background(), resolver, "relay.test", &relay.Route{}, tt.domain); refused != (status.Class() == mail.Permanent) || s != status {
+				t.Errorf("at the door %v, %v", s, refused)
+			}
 			var got []string
 			for _, x := range list {
 				s := x.name

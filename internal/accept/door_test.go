@@ -1,0 +1,60 @@
+package accept_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"restante/internal/accept"
+	"restante/internal/mail"
+)
+
+// street has addresses that lead elsewhere.
+type street struct{ directory }
+
+func (s street) Resolve(to mail.Address, trace func(accept.Step)) (accept.Targets, error) {
+	forward := func(domain string) accept.Forward {
+		return accept.Forward{To: mail.Address{Local: "x", Domain: domain}}
+	}
+	switch to.Local {
+	case "dead":
+		return accept.Targets{Forwards: []accept.Forward{forward("null.example")}}, nil
+	case "half":
+		return accept.Targets{Forwards: []accept.Forward{forward("null.example"), forward("there.example")}}, nil
+	case "both":
+		return accept.Targets{Accounts: []string{"alice@here.example"}, Forwards: []accept.Forward{forward("null.example")}}, nil
+	}
+	return s.directory.Resolve(to, trace)
+}
+
+// From outside nothing is taken that could only come back.
+func TestHopelessForwardIsRefusedAtTheDoor(t *testing.T) {
+	h := newHouse(t, func(o *accept.Options) {
+		o.Directory = street{}
+		o.Refusal = func(w accept.Way) (mail.Status, bool) {
+			return mail.Status{Code: 556, Enhanced: [3]int{5, 1, 10}, Text: w.To.Domain + " takes no mail"}, w.To.Domain == "null.example"
+		}
+	})
+	stranger := mail.MustParseAddress("eve@else.example")
+	for _, c := range []struct {
+		to     string
+		origin accept.Origin
+		want   bool
+	}{
+		{"dead", accept.Origin{From: stranger}, true},
+		{"dead", accept.Origin{From: stranger, Trusted: true}, false},
+		{"dead", accept.Origin{From: stranger, Account: "alice@here.example"}, false},
+		{"half", accept.Origin{From: stranger}, false},
+		{"both", accept.Origin{From: stranger}, false},
+		{"alice", accept.Origin{From: stranger}, false},
+	} {
+		err := h.Admit(c.origin, mail.Address{Local: c.to, Domain: "here.example"})
+		refused, ok := errors.AsType[*accept.RefusedError](err)
+		if ok != c.want || err != nil && !ok {
+			t.Errorf("%s from %+v: %v", c.to, c.origin, err)
+		}
+		if ok && (refused.Status.Code != 556 || strings.Contains(refused.Error(), "null.example")) {
+			t.Errorf("the reply is %s", refused)
+		}
+	}
+}

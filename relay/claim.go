@@ -18,8 +18,11 @@ const (
 	// askedAgain is how many destinations a claim may pass over only to be
 	// asked of them again at the next; further ones rest, so that a claim costs
 	// the same however many wait for their turn.
-	askedAgain = 64
-	laneRest   = time.Second
+	askedAgain = 16
+	// laneRest is that of destinations that wait for the waiting lane, busyRest
+	// of others, where room comes sooner.
+	laneRest = time.Second
+	busyRest = 100 * time.Millisecond
 	// tokenRest is the least time between two destinations that wait for tokens.
 	tokenRest = 10 * time.Millisecond
 	// maxShortRest bounds the rest for a rate or quota, so that a change of the
@@ -41,7 +44,8 @@ type claim struct {
 }
 
 func (r *Runner) newClaim() *claim {
-	return &claim{r: r, asked: make(map[spool.Destination]bool), routes: make(map[string]int)}
+	clear(r.asked)
+	return &claim{r: r, asked: r.asked, routes: make(map[string]int)}
 }
 
 // spool returns it as the engine takes it, and whether there is a point in it.
@@ -85,8 +89,8 @@ func (c *claim) allow(d spool.DestinationInfo) int {
 		return 0
 	}
 	n = min(n, pace.free(waiting, known, c.lanes))
-	if waiting && pace.waiting+c.lanes.waiting > pace.waitingMax/2 {
-		n = min(n, max(1, 2-pace.active(d.Destination)))
+	if waiting {
+		n = min(n, pace.share(d.Destination, c.lanes))
 	}
 	if route != nil {
 		n = min(n, c.share(route))
@@ -124,7 +128,9 @@ func (c *claim) share(route *Route) int {
 func (c *claim) promise(d spool.DestinationInfo, n int, waiting, known bool) int {
 	if n <= 0 {
 		if c.refused++; c.rest == 0 && c.refused > askedAgain {
-			c.rest = laneRest
+			if c.rest = busyRest; waiting {
+				c.rest = laneRest
+			}
 		}
 		return 0
 	}

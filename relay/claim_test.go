@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"restante/internal/mail"
 	"restante/internal/ratelimit"
 	"restante/spool/spooltest"
 )
@@ -293,4 +294,65 @@ func (w *world) questions() *atomic.Int64 {
 		return nil
 	})
 	return &n
+}
+
+// A deadline is kept to the moment, in a back-off too.
+func TestDeadlineInBackoff(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		run(t, times{expire: 5 * 24 * time.Hour}, nil, func(w *world) {
+			w.courier.set(dead)
+			w.send("ann@home.test", rcpt("b@one.test"))
+			pass(8 * time.Minute) // until the back-off that ends after 15 minutes
+			env := mail.Envelope{From: mail.MustParseAddress("bob@home.test"), By: mail.By{At: time.Now().Add(5 * time.Minute), Return: back}}
+			m, err := w.acceptor.Begin(env, []mail.Recipient{rcpt("b@one.test")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Write([]byte(letter)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			pass(5*time.Minute - time.Second)
+			w.wantReports("bob", 0)
+			pass(time.Second)
+			if back {
+				w.wantReports("bob", 1, "Action: failed")
+				w.wantTasks(1)
+			} else {
+				w.wantReports("bob", 1, "Action: delayed")
+				w.wantTasks(2)
+			}
+		})
+	}
+}
+
+// A recipient that has to wait does not make the others wait, nor do they make
+// it come sooner than its schedule.
+func TestOneRecipientWaits(t *testing.T) {
+	run(t, times{}, nil, func(w *world) {
+		w.courier.set(func(_ context.Context, job Job) Outcome {
+			out := all(job, accepted)
+			for i, r := range job.Recipients {
+				if r.To.Local == "later" {
+					out.Results[i] = busy
+				}
+			}
+			return out
+		})
+		w.send("ann@home.test", rcpt("later@one.test"), rcpt("now@one.test"))
+		w.send("ann@home.test", rcpt("now@one.test"))
+		synctest.Wait()
+		left := w.wantTasks(1)
+		if len(left[0].Recipients) != 1 || w.courier.attempts() != 2 {
+			t.Errorf("%d attempts, left %+v", w.courier.attempts(), left)
+		}
+		w.send("ann@home.test", rcpt("now@one.test"))
+		pass(time.Minute - time.Second)
+		w.wantTasks(1)
+		if w.courier.attempts() != 3 {
+			t.Errorf("%d attempts before it was due", w.courier.attempts())
+		}
+	})
 }

@@ -16,7 +16,13 @@
 // had been sent may be either's, and costs both: the destination rests, and a
 // message that kills connections does not stand at the head of the queue again.
 //
-// The runner holds in memory the deliveries in progress and nothing of the
-// backlog. It never polls: it waits for the queue's wake-up, for a delivery to
-// end, or for the time the queue named.
+// How many deliveries go on is decided by destination: more with each success,
+// half as many with each trouble, in two lanes so that slow destinations hold
+// up nobody (pace.go, DESIGN.md). Routes have rates and daily quotas; Budgets
+// counts them and outlives the runner.
+//
+// The runner holds in memory the deliveries in progress, some thousand
+// destinations that it dealt with lately, and nothing of the backlog. It never
+// polls: it waits for the queue's wake-up, for a delivery to end, or for the
+// time that the queue or a limit named.
 package relay

@@ -8,10 +8,13 @@ import (
 )
 
 const (
-	// patience is how long a delivery is taken for a quick one. After that it
+	// patience is how long a delivery counts in the busy lane. After that it
 	// waits for somebody, most likely, and no longer takes the place of one
 	// that would not.
-	patience = 2 * time.Second
+	patience = 500 * time.Millisecond
+	// slowness is how long deliveries take to a destination that is taken for a
+	// slow one from the beginning.
+	slowness = 2 * time.Second
 	// firstWindow is how many deliveries to a destination begin with.
 	firstWindow = 3
 	// maxFlows bounds the destinations that are remembered with nothing in
@@ -27,16 +30,20 @@ const (
 // over soon, the waiting lane for those that are not: probes of destinations
 // that failed, destinations that were slow lately, and whatever has taken longer
 // than patience. A delivery to a quick destination so never stands behind
-// slow ones, however many those are. A quarter of the busy lane is kept for
+// slow ones, however many those are. Half of the busy lane is kept for
 // destinations that are known to be quick, since those that are not known may
-// be slow; it is half of it while the waiting lane is full.
+// be slow; it is three quarters of it while the waiting lane is full.
 type pace struct {
 	busyMax, waitingMax int
 	busy, waiting       int
 	// strange are those of the busy lane whose destinations are not known.
 	strange int
-	flows   map[spool.Destination]*flow
-	routes  map[string]int
+	// slow are those that have begun in the waiting lane, which may be half of
+	// it: the rest is for what turns out to be slow. crowd is how many
+	// destinations they are to.
+	slow, crowd int
+	flows       map[spool.Destination]*flow
+	routes      map[string]int
 	// young are the flights of the busy lane, the oldest first; idle the flows
 	// with nothing in progress, the longest idle first.
 	young, idle list.List
@@ -51,7 +58,9 @@ type flow struct {
 	// for all that was in progress at the time.
 	window  float64
 	careful bool
-	halved  time.Time
+	// slow are those of active that have begun in the waiting lane.
+	slow   int
+	halved time.Time
 	// took is how long deliveries take, the latest counting most; quick tells
 	// that one succeeded.
 	took  time.Duration
@@ -64,6 +73,7 @@ type flight struct {
 	flow    *flow
 	began   time.Time
 	probe   bool          // of a destination that had failed
+	slow    bool          // has begun in the waiting lane
 	waiting bool          // in the waiting lane
 	strange bool          // counted in pace.strange
 	young   *list.Element // in pace.young
@@ -103,7 +113,7 @@ func (p *pace) lane(d spool.DestinationInfo) (waiting, known bool) {
 	if f == nil {
 		return false, false
 	}
-	return f.took > patience, f.known && f.took <= patience
+	return f.took > slowness, f.known && f.took <= slowness
 }
 
 // window is how many more deliveries the destination itself may be given. The
@@ -119,28 +129,24 @@ func (p *pace) window(d spool.DestinationInfo, most int) int {
 	if d.Failures > 0 && d.Backoff <= 0 {
 		window = 1
 	}
-	return max(0, min(int(window), most)-active)
-}
-
-// active is how many deliveries to a destination are in progress.
-func (p *pace) active(d spool.Destination) int {
-	if f := p.flows[d]; f != nil {
-		return f.active
+	if (f == nil || !f.known) && p.strange >= p.busyMax/4 {
+		// Many are met for the first time: one look at each tells enough.
+		window = 1
 	}
-	return 0
+	return max(0, min(int(window), most)-active)
 }
 
 // free is how many more deliveries may begin in a lane, apart from those that
 // were promised before.
 func (p *pace) free(waiting, known bool, promised promised) int {
 	if waiting {
-		return max(0, p.waitingMax-p.waiting-promised.waiting)
+		return max(0, min(p.waitingMax-p.waiting, p.slowMax()-p.slow)-promised.waiting)
 	}
 	n := p.busyMax - p.busy - promised.busy
 	if !known {
-		kept := p.busyMax / 4
+		kept := p.busyMax / 2
 		if p.waiting >= p.waitingMax {
-			kept = p.busyMax / 2
+			kept = p.busyMax * 3 / 4
 		}
 		n = min(n, p.busyMax-kept-p.strange-promised.strange)
 	}
@@ -166,7 +172,12 @@ func (p *pace) begin(d spool.DestinationInfo, now time.Time) *flight {
 	p.routes[d.Destination.Route]++
 	x := &flight{flow: f, began: now, probe: d.Failures > 0, waiting: waiting}
 	if waiting {
+		x.slow, x.waiting = true, true
 		p.waiting++
+		p.slow++
+		if f.slow++; f.slow == 1 {
+			p.crowd++
+		}
 	} else {
 		p.busy++
 		x.young = p.young.PushBack(x)
@@ -191,6 +202,22 @@ func (p *pace) age(now time.Time) {
 	}
 }
 
+// slowMax is how many deliveries may begin in the waiting lane.
+func (p *pace) slowMax() int { return (p.waitingMax + 1) / 2 }
+
+// share is how many more deliveries a destination may begin in the waiting lane:
+// its part of it, once half of that is taken.
+func (p *pace) share(d spool.Destination, promised promised) int {
+	if p.slow+promised.waiting < p.slowMax()/2 {
+		return p.waitingMax
+	}
+	slow := 0
+	if f := p.flows[d]; f != nil {
+		slow = f.slow
+	}
+	return max(0, max(1, p.slowMax()/max(1, p.crowd))-slow)
+}
+
 // nextAge is how long it is until age moves something; negative is never.
 func (p *pace) nextAge(now time.Time) time.Duration {
 	e := p.young.Front()
@@ -211,6 +238,12 @@ func (p *pace) end(x *flight, fed feedback, most int, now time.Time) {
 		p.waiting--
 	} else {
 		p.land(x)
+	}
+	if x.slow {
+		p.slow--
+		if f.slow--; f.slow == 0 {
+			p.crowd--
+		}
 	}
 	if fed != feedNothing {
 		f.learn(x, fed, most, now)

@@ -91,12 +91,12 @@ func TestLanes(t *testing.T) {
 	if !known {
 		t.Fatal("a quick destination is not known to be")
 	}
-	// A quarter is kept from those that are not known.
+	// Half is kept from those that are not known.
 	var hung []*flight
 	for i := 0; p.free(false, false, promised{}) > 0; i++ {
 		hung = append(hung, p.begin(at(fmt.Sprintf("hung%d.test", i)), now))
 	}
-	if len(hung) != 6 || p.free(false, true, promised{}) != 2 {
+	if len(hung) != 4 || p.free(false, true, promised{}) != 4 {
 		t.Fatalf("%d in progress, %d more", len(hung), p.free(false, true, promised{}))
 	}
 	if w := p.nextAge(now); w != patience {
@@ -104,19 +104,21 @@ func TestLanes(t *testing.T) {
 	}
 	now = now.Add(patience)
 	p.age(now)
-	if p.busy != 0 || p.waiting != 6 {
+	if p.busy != 0 || p.waiting != 4 {
 		t.Fatalf("%d busy, %d waiting", p.busy, p.waiting)
 	}
-	for i := 0; p.free(false, false, promised{}) > 0; i++ {
-		hung = append(hung, p.begin(at(fmt.Sprintf("more%d.test", i)), now))
+	for round := range 2 {
+		for i := 0; p.free(false, false, promised{}) > 0; i++ {
+			hung = append(hung, p.begin(at(fmt.Sprintf("more%d-%d.test", round, i)), now))
+		}
+		now = now.Add(patience)
+		p.age(now)
 	}
-	now = now.Add(patience)
-	p.age(now)
-	// The waiting lane is full; half of the other is kept.
+	// The waiting lane is full; three quarters of the other are kept.
 	if p.busy != 2 || p.waiting != 10 || p.nextAge(now) >= 0 {
 		t.Fatalf("%d busy, %d waiting", p.busy, p.waiting)
 	}
-	if u, k, w := p.free(false, false, promised{}), p.free(false, true, promised{}), p.free(true, false, promised{}); u != 2 || k != 6 || w != 0 {
+	if u, k, w := p.free(false, false, promised{}), p.free(false, true, promised{}), p.free(true, false, promised{}); u != 0 || k != 6 || w != 0 {
 		t.Errorf("free: %d unknown, %d known, %d waiting", u, k, w)
 	}
 	for _, x := range hung {
@@ -175,7 +177,7 @@ func TestPaceProperties(t *testing.T) {
 		for _, x := range flying {
 			p.end(x, feedGood, most, now)
 		}
-		if p.busy != 0 || p.waiting != 0 || p.strange != 0 || len(p.routes) != 0 || p.idle.Len() != len(p.flows) {
+		if p.busy != 0 || p.waiting != 0 || p.strange != 0 || p.crowd != 0 || p.slow != 0 || len(p.routes) != 0 || p.idle.Len() != len(p.flows) {
 			t.Fatalf("left: %+v", p)
 		}
 	})

@@ -38,7 +38,7 @@ type Options struct {
 	Schedule Schedule
 	// Concurrency bounds the deliveries in progress, 100 if 0. Those to
 	// destinations that take long, and probes of those that failed, do not
-	// count in it: they have a bound of their own, Slow, 5 times Concurrency
+	// count in it: they have a bound of their own, Slow, 20 times Concurrency
 	// if 0. PerDestination bounds the deliveries to one destination, 10 if 0,
 	// unless its route has a bound of its own; they begin with fewer and
 	// become more as they succeed.
@@ -73,7 +73,7 @@ func (o Options) normal() Options {
 		o.Concurrency = 100
 	}
 	if o.Slow <= 0 {
-		o.Slow = 5 * o.Concurrency
+		o.Slow = 20 * o.Concurrency
 	}
 	if o.PerDestination <= 0 {
 		o.PerDestination = 10
@@ -122,12 +122,14 @@ type Runner struct {
 	timers int           // warnings and expiries that are being dealt with
 	ended  chan struct{} // holds at most one signal
 	work   sync.WaitGroup
+	// asked is the claims' one after the other, made once.
+	asked map[spool.Destination]bool
 }
 
 // New returns a Runner.
 func New(opt Options) *Runner {
 	opt = opt.normal()
-	return &Runner{opt: opt, pace: newPace(opt.Concurrency, opt.Slow), ended: make(chan struct{}, 1)}
+	return &Runner{opt: opt, pace: newPace(opt.Concurrency, opt.Slow), ended: make(chan struct{}, 1), asked: make(map[spool.Destination]bool)}
 }
 
 // Run leases, delivers and settles until ctx ends, and returns when everything

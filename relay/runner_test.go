@@ -370,7 +370,7 @@ func TestConcurrency(t *testing.T) {
 		var now, most atomic.Int64
 		w.courier.set(func(_ context.Context, job Job) Outcome {
 			most.Store(max(most.Load(), now.Add(1)))
-			time.Sleep(time.Second)
+			time.Sleep(100 * time.Millisecond)
 			now.Add(-1)
 			return all(job, accepted)
 		})

@@ -62,3 +62,35 @@ func TestNextAttemptProperties(t *testing.T) {
 		}
 	})
 }
+
+func TestNextAttemptOfList(t *testing.T) {
+	s := Schedule{Waits: []time.Duration{time.Minute, 5 * time.Minute, 2 * time.Hour}, Jitter: -1}
+	for attempts, want := range map[int]time.Duration{
+		-1: time.Minute, 0: time.Minute, 1: time.Minute, 2: 5 * time.Minute, 3: 2 * time.Hour, 4: 2 * time.Hour, math.MaxInt: 2 * time.Hour,
+	} {
+		if got := s.NextAttempt(attempts, 0.5); got != want {
+			t.Errorf("after attempt %d: %v, want %v", attempts, got, want)
+		}
+	}
+	if s.Longest() != 2*time.Hour || (Schedule{}).Longest() != DefaultMax {
+		t.Error("the longest wait")
+	}
+}
+
+// Whatever the list, a wait is the one of its place, within the jitter.
+func TestNextAttemptOfListProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		waits := rapid.SliceOfN(rapid.Int64Range(int64(time.Second), int64(30*24*time.Hour)), 1, 12).Draw(t, "waits")
+		s := Schedule{Jitter: rapid.Float64Range(0.01, 0.99).Draw(t, "jitter")}
+		for _, w := range waits {
+			s.Waits = append(s.Waits, time.Duration(w))
+		}
+		attempts := rapid.Int().Draw(t, "attempts")
+		rnd := rapid.Float64Range(0, math.Nextafter(1, 0)).Draw(t, "rnd")
+		got := float64(s.NextAttempt(attempts, rnd))
+		base := float64(s.Waits[min(max(attempts, 1), len(waits))-1])
+		if got < math.Floor(base*(1-s.Jitter)) || got > math.Ceil(base*(1+s.Jitter)) {
+			t.Fatalf("%v is not %v give or take %v", time.Duration(got), time.Duration(base), s.Jitter)
+		}
+	})
+}

@@ -527,7 +527,7 @@ func Default() *Config {
 			ExpireAfter: 5 * Day,
 			Retry:       Strings{},
 
-			Concurrency: 50, SlowConcurrency: 250, PerDestination: 20,
+			Concurrency: 50, SlowConcurrency: 1000, PerDestination: 20,
 			DeadLetters: "postmaster",
 		},
 		SRS:     SRS{Enabled: true, MaxAge: 21 * Day},

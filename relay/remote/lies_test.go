@@ -165,6 +165,21 @@ func TestLieOfChunking(t *testing.T) {
 	}
 }
 
+// TestLieOfChunkingToNobody: where all recipients are refused the message has
+// been sent all the same, and its lines are taken for commands; no reply to
+// one is taken for that to the next message.
+func TestLieOfChunkingToNobody(t *testing.T) {
+	srv := server(t, standin.Options{Extra: []string{"CHUNKING"}, Lies: []string{"CHUNKING"}}, script(standin.Fault{At: standin.Rcpt, Code: 550, Text: "5.1.1 who?"}))
+	c := courier(t, Options{})
+	j := job(to(srv))
+	if out := deliver(t, c, j); !slices.Equal(codes(out), []int{550}) || out.Reach != spool.Reached {
+		t.Errorf("outcome %+v", out)
+	}
+	if out := deliver(t, c, j); !slices.Equal(codes(out), []int{250}) || srv.Connections() != 2 || string(srv.Messages()[0].Data) != letter {
+		t.Errorf("outcome %+v by %d connections", out, srv.Connections())
+	}
+}
+
 // TestChunkRefused: a refusal of the message is not taken for a lie.
 func TestChunkRefused(t *testing.T) {
 	for _, text := range []string{"550 5.7.1 spam", "500 5.6.0 what a message", "503 5.7.1 not you"} {

@@ -1,14 +1,5 @@
 package remote
 
-import (
-	"errors"
-	"slices"
-	"strings"
-	"time"
-
-	"restante/internal/mail"
-)
-
 // transaction is one MAIL, RCPT… and message for a part of the recipients.
 type transaction struct {
 	*delivery
@@ -162,57 +153,6 @@ func (t *transaction) afterMail(rep reply) {
 	}
 }
 
-// strip is called when MAIL was refused, and tells whether that was for its
-// parameters, which then are not used any more on this session: those that the
-// reply names, or else those that are dispensable, or else all. What the
-// message cannot do without is then as if it had never been offered.
-func (t *transaction) strip(rep reply) bool {
-	status := rep.status("")
-	if rep.code != 501 && rep.code != 504 && rep.code != 555 || status.Enhanced[1] == 1 || len(t.used) == 0 {
-		return false // X.1.X is about the address
-	}
-	named := func(keyword string) bool { return speaksOf(status.Text, keyword) }
-	dispensable := func(keyword string) bool {
-		switch keyword {
-		case "8BITMIME", "SMTPUTF8", "REQUIRETLS":
-			return false
-		}
-		return keyword != "DELIVERBY" || !t.job.Envelope.By.Return
-	}
-	unwanted := t.used
-	for _, choose := range []func(string) bool{named, dispensable} {
-		if slices.ContainsFunc(t.used, choose) {
-			unwanted = slices.DeleteFunc(slices.Clone(t.used), func(k string) bool { return !choose(k) })
-			break
-		}
-	}
-	for _, k := range unwanted {
-		delete(t.s.ext, k)
-	}
-	return true
-}
-
-// speaksOf tells whether a reply speaks of the parameters of an extension.
-func speaksOf(text, keyword string) bool {
-	words := strings.FieldsFunc(strings.ToUpper(text), func(r rune) bool {
-		return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z')
-	})
-	params := []string{keyword}
-	switch keyword {
-	case "8BITMIME":
-		params = append(params, "BODY")
-	case "DELIVERBY":
-		params = append(params, "BY")
-	case "DSN":
-		params = append(params, "RET", "ENVID", "NOTIFY", "ORCPT")
-	}
-	if keyword == "DELIVERBY" && !slices.Contains(words, keyword) {
-		// "refused by policy" speaks of no parameter.
-		return strings.Contains(strings.ToUpper(text), "BY=")
-	}
-	return slices.ContainsFunc(params, func(p string) bool { return slices.Contains(words, p) })
-}
-
 func (t *transaction) afterRcpt(i int, rep reply) error {
 	switch {
 	case t.refused: // it answers a RCPT without a MAIL
@@ -227,62 +167,6 @@ func (t *transaction) afterRcpt(i int, rep reply) error {
 		t.decide(i, t.refusal(rep))
 	}
 	return nil
-}
-
-// tooMany tells whether a RCPT was refused only since there were others.
-func tooMany(rep reply) bool {
-	e := rep.status("").Enhanced
-	return rep.code == 452 && (e == [3]int{} || e == [3]int{4, 5, 3})
-}
-
-// sequence tells whether a reply says that a command came where it must not,
-// which is never so with ours, or that it is not known.
-func sequence(rep reply) bool { return rep.code == 503 && protocol(rep) }
-
-// protocol tells whether a refusal is of the protocol and not of a policy, as
-// far as it says so.
-func protocol(rep reply) bool {
-	e := rep.status("").Enhanced
-	return e == [3]int{} || e[1] == 5
-}
-
-// disorder gives a session up whose next hop loses its way over an extension
-// that it offers. The next connection to it does without.
-func (t *transaction) disorder(verb, keyword string, rep reply) error {
-	t.s.distrust(keyword)
-	t.s.close()
-	return again(t.s.fault(soft(verb+", with "+keyword+" as offered: ", rep.status(t.s.remote))))
-}
-
-// stripDSN tells whether a RCPT was refused for its parameters (RFC 3461), and
-// then leaves the recipient for a transaction without DSN.
-func (t *transaction) stripDSN(i int, rep reply) bool {
-	if !t.dsn || rep.code != 501 && rep.code != 504 && rep.code != 555 || rep.status("").Enhanced[1] == 1 {
-		return false
-	}
-	r := t.job.Recipients[i]
-	if notify(r.Notify) == "" && r.Original == "" {
-		return false
-	}
-	delete(t.s.ext, "DSN")
-	return true
-}
-
-// refusal is the status of a reply that should have been positive. What is
-// neither 4xx nor 5xx makes no sense, and nothing final is concluded from it.
-func (t *transaction) refusal(rep reply) mail.Status {
-	s := rep.status(t.s.remote)
-	if !rep.is(4) && !rep.is(5) {
-		s = soft("unexpected reply ", s)
-	}
-	t.said(s)
-	return s
-}
-
-func (t *transaction) decideAccepted(s mail.Status) {
-	for _, i := range t.accepted {
-		t.decide(i, s)
-	}
 }
 
 // byData sends the message with DATA.
@@ -385,6 +269,12 @@ func (t *transaction) byChunk() error {
 			return t.s.broken("BDAT", err)
 		}
 		t.s.gone, t.s.dirty = rep.code == 421, !rep.is(2)
+		if rep.code != 503 && unknown(rep) {
+			// It reads the message as commands now.
+			t.s.distrust("CHUNKING")
+			t.s.close()
+			t.s.gone = true
+		}
 		return nil
 	}
 	return t.verdicts()
@@ -398,84 +288,4 @@ func unknown(rep reply) bool {
 		return protocol(rep)
 	}
 	return false
-}
-
-// verdicts takes what the next hop says of the whole message: once, or with
-// LMTP for each recipient it accepted, in order (RFC 2033 section 4.2).
-func (t *transaction) verdicts() error {
-	w := t.s.wire
-	if !t.s.route.LMTP {
-		return t.verdict(t.accepted, w.limit.End)
-	}
-	for n := range t.accepted {
-		if err := t.verdict(t.accepted[n:n+1], w.limit.End); err != nil {
-			// The fault is that of all who have no word yet.
-			t.lost(t.accepted[n:], err)
-			return err
-		}
-	}
-	return nil
-}
-
-// verdict takes one reply to the end of the message, for some recipients.
-func (t *transaction) verdict(about []int, within time.Duration) error {
-	rep, err := t.s.wire.read(within)
-	if err != nil {
-		// It may have the message: another host must not get it now, but
-		// nobody has said that it was delivered.
-		err = t.s.broken("after the end of the message, which may have been delivered", err)
-		t.lost(about, err)
-		return err
-	}
-	if t.chunked() && unknown(rep) {
-		return t.disorder("BDAT", "CHUNKING", rep)
-	}
-	if t.s.exhausted(rep) {
-		return t.s.fault(soft("message refused: ", rep.status(t.s.remote)))
-	}
-	t.s.dirty = false
-	t.s.done++
-	status := rep.status(t.s.remote)
-	if rep.is(2) {
-		t.silent = t.silent || !t.dsn
-		t.untimed = t.untimed || !t.s.offers("DELIVERBY")
-		t.said(status)
-	} else {
-		// Even 421 is about this message now, but the session is over with it.
-		t.s.gone = t.s.gone || rep.code == 421
-		status = t.refusal(rep)
-	}
-	for _, i := range about {
-		t.decide(i, status)
-	}
-	return nil
-}
-
-// lost gives recipients the status of a fault.
-func (t *transaction) lost(about []int, err error) {
-	if f := (*fault)(nil); errors.As(err, &f) {
-		for _, i := range about {
-			t.decide(i, f.status)
-		}
-	}
-}
-
-// early is called when the next hop stopped taking what is sent. A refusal that
-// it may have sent before it did so counts; without one the connection is broken.
-func (t *transaction) early(cause error) error {
-	const patience = time.Second
-	// Whatever it says, the end of data must never be sent on this connection.
-	defer t.s.close()
-	if len(t.accepted) == 0 {
-		// Everybody is decided, or to be asked for again.
-		t.s.gone = true
-		return nil
-	}
-	rep, err := t.s.wire.read(patience)
-	if err == nil && (rep.is(4) || rep.is(5)) && rep.code != 421 {
-		t.s.gone = true
-		t.decideAccepted(t.refusal(rep))
-		return nil
-	}
-	return t.s.broken("sending the message", cause)
 }

@@ -102,7 +102,9 @@ type parcel struct {
 func (s *Sender) send(ctx context.Context, p parcel) (id mail.ID, before bool, err error) {
 	env := p.kept.Envelope
 	env.Client = mail.Client{Protocol: p.protocol}
-	m, err := s.opt.Accept.Submit(accept.Submission{Envelope: env, Recipients: p.to, Trusted: true, Again: true})
+	m, err := s.opt.Accept.Submit(accept.Submission{
+		Envelope: env, Recipients: p.to, Trusted: true, Again: true, Rule: "message " + p.kept.Message.String() + " once more",
+	})
 	if err != nil {
 		return mail.ID{}, false, err
 	}

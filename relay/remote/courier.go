@@ -159,9 +159,7 @@ func (c *Courier) attempt(ctx context.Context, d *delivery) error {
 		if d.over(err) {
 			return err
 		}
-		if err != nil {
-			last = err
-		}
+		last = telling(last, err)
 	}
 	if last == nil {
 		last = &fault{status: transient(4, 2, "given up")}
@@ -184,9 +182,11 @@ func (c *Courier) tryTarget(ctx context.Context, d *delivery, t target, key pool
 	for len(addrs) > 0 && d.dialled < maxAddresses && ctx.Err() == nil {
 		before := len(addrs)
 		var l *line
-		l, addrs, last = c.dial(ctx, d, t, addrs[:min(before, maxAddresses-d.dialled)])
+		var err error
+		l, addrs, err = c.dial(ctx, d, t, addrs[:min(before, maxAddresses-d.dialled)])
 		d.dialled += before - len(addrs)
 		if l == nil {
+			last = telling(last, err)
 			break
 		}
 		last = c.tryHost(ctx, d, l, key)
@@ -204,6 +204,20 @@ func (c *Courier) tryTarget(ctx context.Context, d *delivery, t target, key pool
 		c.opt.Logger.Debug("next hop failed", "id", d.job.Task.Message, "task", d.job.Task, "error", last)
 	}
 	return last
+}
+
+// telling returns the fault that says more of why a destination cannot be had:
+// the last, but one of a host that answered rather than one of an address where
+// nobody does.
+func telling(before, now error) error {
+	silent := func(err error) bool {
+		f := (*fault)(nil)
+		return errors.As(err, &f) && f.status.Enhanced == [3]int{4, 4, 1}
+	}
+	if now == nil || before != nil && silent(now) && !silent(before) {
+		return before
+	}
+	return now
 }
 
 // mostLies is how many extensions a host may be found out not to know.

@@ -44,8 +44,8 @@ func (c *Courier) attemptHosts(ctx context.Context, d *delivery) error {
 		if d.over(err) {
 			return err
 		}
-		if err != nil && (last == nil || !errors.Is(err, errSpent)) {
-			last = err
+		if last == nil || !errors.Is(err, errSpent) {
+			last = telling(last, err)
 		}
 	}
 	if last == nil {

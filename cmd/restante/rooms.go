@@ -174,6 +174,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 		hostname string
 		queue    config.Queue
 		dns      config.DNS
+		reports  config.TLSReports
 	}
 	q := cfg.Queue
 	start := func() (run, stop func(context.Context) error) {
@@ -206,7 +207,7 @@ func (d *daemon) relayRoom(cfg *config.Config, dns *resolver.Resolver, acceptor 
 		}
 		return run, stop
 	}
-	return room{name: "relay", made: made{cfg.ServerName(), cfg.Queue, cfg.DNS}, alone: true, start: start}, nil
+	return room{name: "relay", made: made{cfg.ServerName(), cfg.Queue, cfg.DNS, cfg.TLSReports}, alone: true, start: start}, nil
 }
 
 // relayRoutes is what the configuration says of the ways out. It has been

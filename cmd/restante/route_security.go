@@ -12,8 +12,10 @@ import (
 
 	"restante/internal/certs"
 	"restante/internal/config"
+	"restante/internal/mail"
 	"restante/internal/mtasts"
 	"restante/internal/resolver"
+	"restante/internal/tlsrpt"
 	"restante/internal/token"
 	"restante/relay"
 	"restante/relay/remote"
@@ -71,14 +73,58 @@ func (d *daemon) deliver(ctx context.Context, cfg *config.Config, dns *resolver.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	others.Go(func() { policies.Run(ctx) })
-	courier := remote.New(remote.Options{
+	copt := remote.Options{
 		Hostname: cfg.ServerName(), Resolver: remote.NewDNS(dns), Policies: policies, Budgets: d.budgets, Logger: d.log,
-	})
+	}
+	if cfg.TLSReports.Enabled {
+		book, err := tlsrpt.Open(filepath.Join(d.state, "tls-reports.json"), d.log, nil)
+		if err != nil {
+			return err
+		}
+		copt.Reports = book
+		reporter := tlsrpt.NewReporter(tlsrpt.Options{
+			Book: book, LookupTXT: dns.LookupTXT, Submit: submitReport(opt.Reports), Hostname: cfg.ServerName(),
+			Contact: cfg.TLSReports.Contact, Organization: cfg.TLSReports.Organization, Logger: d.log,
+		})
+		others.Go(func() {
+			if err := reporter.Run(ctx); err != nil {
+				d.log.Warn("counts for reports on TLS cannot be kept", "error", err)
+			}
+		})
+	}
+	courier := remote.New(copt)
 	defer courier.Close()
 	hooks := webhook.New(webhook.Options{Logger: d.log})
 	defer hooks.Close()
 	opt.Courier = relay.Couriers{relay.MX: courier, relay.Smarthost: courier, relay.HTTP: hooks}
 	return relay.New(opt).Run(ctx)
+}
+
+// submitReport queues a report on TLS. Nobody is told if it cannot be delivered,
+// and it is not reported on itself.
+func submitReport(intake relay.Reports) func(ctx context.Context, from, to string, message []byte) error {
+	return func(ctx context.Context, from, to string, message []byte) error {
+		sender, err := mail.ParseAddress(from)
+		if err != nil {
+			return err
+		}
+		rcpt, err := mail.ParseAddress(to)
+		if err != nil {
+			return err
+		}
+		m, err := intake.Begin(
+			mail.Envelope{From: sender, Client: mail.Client{Protocol: mail.TLSReport}},
+			[]mail.Recipient{{To: rcpt, Notify: mail.NotifyNever}})
+		if err != nil {
+			return err
+		}
+		defer m.Abort() // of no effect after a commit
+		if _, err := m.Write(message); err != nil {
+			return err
+		}
+		_, err = m.Commit(ctx)
+		return err
+	}
 }
 
 // dialBy connects to hosts that our own resolver finds, as the servers of

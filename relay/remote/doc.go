@@ -9,6 +9,11 @@
 // sent as a body has a bare CR or LF in it, since receivers disagree about
 // what these mean.
 //
+// What TLS with a host has to be is known before it is spoken to: by the route,
+// by DANE (RFC 7672), or by the MTA-STS policy of the recipient domain (RFC 8461).
+// A host that is not so gets neither mail nor password, and there is no way from
+// there into the clear.
+//
 // What a next hop says costs bounded memory and time: replies have at most
 // maxReplyLines lines and maxReplySize octets, every read and write has a
 // deadline, and one attempt ends after Timeouts.Total whatever happens.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"restante/internal/accept"
 	"restante/internal/header"
 	"restante/internal/mail"
+	"restante/spool"
 )
 
 // Which route a recipient's mail takes:
@@ -192,4 +194,60 @@ func (r *rule) String() string {
 		}
 	}
 	return strings.Join(all, " and ")
+}
+
+// find returns the route of a recipient.
+func (t *table) find(w accept.Way) *Route {
+	if rule := t.rule(w); rule != nil {
+		return rule.route
+	}
+	route, _ := t.byDomain(w.To.Domain)
+	return route
+}
+
+// rule returns the first rule that holds, or nil.
+func (t *table) rule(w accept.Way) *rule {
+	for i := range t.rules {
+		if t.rules[i].holds(w) {
+			return &t.rules[i]
+		}
+	}
+	return nil
+}
+
+// byDomain finds among the routes without conditions, and by which pattern; ""
+// if no route was given that serves the domain.
+func (t *table) byDomain(domain string) (r *Route, pattern string) {
+	if r := t.exact[domain]; r != nil {
+		return r, domain
+	}
+	if !strings.HasPrefix(domain, "[") {
+		for _, rest, ok := strings.Cut(domain, "."); ok; _, rest, ok = strings.Cut(rest, ".") {
+			if r := t.suffixes[rest]; r != nil {
+				return r, "*." + rest
+			}
+		}
+	}
+	if t.implicit {
+		return t.fallback, ""
+	}
+	return t.fallback, "*"
+}
+
+// pinned returns the route that a task is pinned to; nil if it is not, or there
+// is no such route any more.
+func (t *table) pinned(task *spool.TaskInfo) *Route {
+	if !task.Pinned {
+		return nil
+	}
+	return t.names[task.Destination.Route]
+}
+
+// today returns what a recipient of a task would be filed under today, and
+// whether that is what somebody pinned the task to.
+func (t *table) today(task *spool.TaskInfo, w accept.Way) (d spool.Destination, pinned bool) {
+	if r := t.pinned(task); r != nil {
+		return r.destination(cmp.Or(task.Destination.Domain, w.To.Domain)), true
+	}
+	return t.find(w).destination(w.To.Domain), false
 }

@@ -234,12 +234,12 @@ func relayRoutes(cfg *config.Config) []relay.Route {
 		if r.Username != "" {
 			route.Password = r.Secret
 		}
+		secure(&route, r)
 		if r.Webhook() {
 			post(&route, r)
 			routes = append(routes, route)
 			continue
 		}
-		secure(&route, r)
 		for _, hop := range r.Hosts() {
 			route.Kind = relay.Smarthost
 			route.Hosts = append(route.Hosts, hostAt(hop))

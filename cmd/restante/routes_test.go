@@ -44,10 +44,10 @@ func TestRelayRoutesWebhook(t *testing.T) {
 	cfg := config.Default()
 	cfg.Routes = []config.Route{{
 		Name: "app", Domains: config.Strings{"app.example"}, NextHop: config.Strings{"https://a.example/in"},
-		WebhookFormat: config.WebhookJSON, WebhookSecretFile: file, WebhookTokenFile: file,
+		WebhookFormat: config.WebhookJSON, WebhookSecretFile: file, WebhookTokenFile: file, TLSMinVersion: "1.3",
 	}}
 	routes := relayRoutes(cfg)
-	if _, err := relay.NewRoutes(routes); err != nil || routes[0].Kind != relay.HTTP || routes[0].Hook.Format != relay.HookJSON {
+	if _, err := relay.NewRoutes(routes); err != nil || routes[0].Kind != relay.HTTP || routes[0].Hook.Format != relay.HookJSON || routes[0].MinTLS == 0 {
 		t.Fatalf("%+v: %v", routes, err)
 	}
 	if err := os.WriteFile(file, []byte("a secret\n"), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,7 +111,9 @@ func importFile(ctx context.Context, client *control.Client, file string, keep b
 		return err
 	}
 	var p control.Parcel
-	if err := json.Unmarshal(b, &p); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // a misspelt time must not become none
+	if err := d.Decode(&p); err != nil {
 		return fmt.Errorf("it is no envelope: %w", err)
 	}
 	text := strings.TrimSuffix(file, envelopeSuffix) + textSuffix

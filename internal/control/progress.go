@@ -4,12 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"restante/internal/mail"
 	"restante/spool"
 )
+
+// line is one line of an answer that comes in lines; one of its fields is there.
+type line struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Outcome  *Outcome  `json:"outcome,omitempty"`
+	Error    *Error    `json:"error,omitempty"`
+}
 
 // teller tells the peer how far a long request has come, in lines of JSON, if
 // it wants to know.
@@ -73,6 +83,45 @@ func (c *Client) post(ctx context.Context, path string, in any) (*http.Response,
 		return nil, err
 	}
 	return c.send(ctx, "POST", path, nil, bytes.NewReader(b), nil)
+}
+
+// Do does a verb to the tasks selected. Single failures are in the Outcome.
+// Unless it is nil, progress is called about once a second while it lasts. When
+// ctx ends, what has been done stays done, and the Outcome tells how much that
+// was when last heard of.
+func (c *Client) Do(ctx context.Context, v Verb, sel Selection, progress func(Progress)) (Outcome, error) {
+	sel.Progress = true
+	return c.lines(ctx, "/v1/queue/"+url.PathEscape(string(v)), sel, progress)
+}
+
+func (c *Client) lines(ctx context.Context, path string, in any, progress func(Progress)) (out Outcome, err error) {
+	resp, err := c.post(ctx, path, in)
+	if err != nil {
+		return out, err
+	}
+	defer resp.Body.Close()
+	d := json.NewDecoder(resp.Body)
+	for {
+		var l line
+		err := d.Decode(&l)
+		switch {
+		case ctx.Err() != nil:
+			return out, ctx.Err()
+		case errors.Is(err, io.EOF):
+			return out, errors.New("the daemon broke off")
+		case err != nil:
+			return out, err
+		case l.Error != nil:
+			return out, l.Error
+		case l.Outcome != nil:
+			return *l.Outcome, nil
+		case l.Progress != nil:
+			out.Done, out.Failed = l.Progress.Done, l.Progress.Failed
+			if progress != nil {
+				progress(*l.Progress)
+			}
+		}
+	}
 }
 
 // Plan is what a verb would be done to.

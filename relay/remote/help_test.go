@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,12 +110,32 @@ func script(f ...standin.Fault) standin.Script { return f }
 // silentConn takes what is written and ends when it is read from.
 type silentConn struct {
 	net.Conn
-	wrote  string
-	closed bool
+	mu    sync.Mutex
+	wrote string
+	ended bool
 }
 
-func (c *silentConn) Write(p []byte) (int, error)      { c.wrote += string(p); return len(p), nil }
+func (c *silentConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrote += string(p)
+	return len(p), nil
+}
+
+func (c *silentConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	return nil
+}
+
+// end tells whether it was closed, and what had been written.
+func (c *silentConn) end() (closed bool, wrote string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended, c.wrote
+}
+
 func (c *silentConn) Read([]byte) (int, error)         { return 0, io.EOF }
-func (c *silentConn) Close() error                     { c.closed = true; return nil }
 func (c *silentConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *silentConn) SetWriteDeadline(time.Time) error { return nil }

@@ -79,13 +79,13 @@ func TestIdleTime(t *testing.T) {
 		p.put(key, s)
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if conn.closed {
+		if closed, _ := conn.end(); closed {
 			t.Fatal("the time of its first rest ended it")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if p.take(key) != nil || !conn.closed || conn.wrote != "QUIT\r\n" {
-			t.Errorf("closed %t, wrote %q", conn.closed, conn.wrote)
+		if closed, wrote := conn.end(); p.take(key) != nil || !closed || wrote != "QUIT\r\n" {
+			t.Errorf("closed %t, wrote %q", closed, wrote)
 		}
 		p.close()
 	})

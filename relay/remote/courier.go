@@ -306,7 +306,7 @@ func (c *Courier) use(ctx context.Context, d *delivery, s *session, key poolKey)
 		s.close()
 		return err
 	}
-	if d.job.Route.Idle < 0 {
+	if d.job.Route.Idle < 0 || s.target.demand.once {
 		c.pool.leave(s)
 		return nil
 	}

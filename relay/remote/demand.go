@@ -51,6 +51,8 @@ type demand struct {
 	// certain tells that the host is meant beyond doubt, so that its
 	// certificate says something (RFC 8689 section 4.2.1).
 	certain bool
+	// once has the connection used for no other message.
+	once bool
 	// event is what to report, but for the result.
 	event tlsrpt.Event
 }
@@ -68,7 +70,9 @@ func (c *Courier) demand(ctx context.Context, job *relay.Job, t target, host res
 	all, err := c.published(ctx, job, t, host, own)
 	if (err != nil || all.by != own.by) && tlsOptional(job) {
 		// RFC 8689 section 5: the sender would rather have it arrive. What the
-		// route says of its own accord stays.
+		// route says of its own accord stays. The connection is for this message
+		// alone: what is kept for others has to be as they want it.
+		own.once = true
 		return own, nil
 	}
 	if err != nil {

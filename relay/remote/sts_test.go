@@ -96,6 +96,25 @@ func TestMTASTS(t *testing.T) {
 	}
 }
 
+// A connection that was opened for mail that does without a policy is not kept
+// for mail that does not.
+func TestLaxConnectionIsNotKept(t *testing.T) {
+	ca := authority(t)
+	srv := server(t, standin.Options{TLS: standin.STARTTLS, Certificate: issued(t, ca, standin.Spec{Names: []string{"other.example"}})})
+	dns := names(t, srv, "example.com. MX 1 mx.example.com.", "mx.example.com. A 127.0.0.1")
+	enforce := policies{p: mtasts.Policy{Mode: mtasts.Enforce, MX: []string{"mx.example.com"}}}
+	c := courier(t, Options{Resolver: asking(t, dns), RootCAs: ca.Pool, Policies: enforce})
+	j := byMX(srv, relay.Route{MTASTS: true})
+	lax := j
+	lax.Body = body("TLS-Required: No\r\n" + letter)
+	if out := deliver(t, c, lax); out.Reach != spool.Reached {
+		t.Fatalf("outcome %+v", out)
+	}
+	if out := deliver(t, c, j); out.Reach == spool.Reached {
+		t.Errorf("the policy was passed by on a kept connection: %+v", out)
+	}
+}
+
 // TestRequireTLS: mail that asks for it goes where the host is known for sure
 // and has a certificate that holds, and nowhere else (RFC 8689).
 func TestRequireTLS(t *testing.T) {

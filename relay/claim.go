@@ -110,9 +110,10 @@ func (c *claim) share(route *Route) int {
 	}
 	budgets := c.r.opt.Budgets
 	short := budgets.Short(route.Name, route.Limits)
-	left := budgets.Left(route.Name, route.Limits) - c.routes[route.Name]
+	left := budgets.Left(route.Name, route.Limits)
 	if left > 0 {
-		return min(n, left)
+		// What is promised to others and not taken is there for the next claim.
+		return min(n, max(0, left-c.routes[route.Name]))
 	}
 	// One destination after the other is asked again, as the tokens come.
 	step := tokenRest

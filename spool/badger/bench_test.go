@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/internal/mail"
 	"restante/spool"
 )
 
@@ -34,7 +35,9 @@ func BenchmarkCommit(b *testing.B) {
 						return err
 					}
 					name := fmt.Sprintf("a%d", account.Add(1)%64)
-					_, err = s.Commit(context.Background(), spool.Message{Deposits: []spool.Deposit{{Account: name}}})
+					_, err = s.Commit(context.Background(), spool.Message{
+						Deposits: []spool.Deposit{{Account: name}}, Events: benchStory(name), MessageID: name + ".18c3f@client.example.org",
+					})
 					return err
 				}
 				c := newCeiling(b)
@@ -56,6 +59,18 @@ func BenchmarkCommit(b *testing.B) {
 				b.ReportMetric(float64(raw.written)/float64(b.N), "ceiling-written/msg")
 			})
 		}
+	}
+}
+
+// benchStory is how the story of a message to an account begins.
+func benchStory(account string) []spool.Event {
+	to := []mail.Address{{Local: account, Domain: "example.org"}}
+	return []spool.Event{
+		{
+			Kind: spool.EventAccepted, By: "alice@example.org", Host: "client.example.org", Addr: "192.0.2.17",
+			TLS: "TLS1.3 TLS_AES_128_GCM_SHA256", Text: "ESMTPSA; authenticated", To: to,
+		},
+		{Kind: spool.EventDeposited, Text: account + "@example.org/INBOX", To: to},
 	}
 }
 

@@ -127,7 +127,7 @@ func (s *Server) remove(r *http.Request, id spool.TaskID, reason string, story s
 		return err
 	}
 	for _, rcpt := range t.Recipients {
-		about := []any{"id", t.ID.String(), "from", t.Envelope.From.String(), "to", rcpt.To.String(), "status", rcpt.Last.String()}
+		about := []any{"id", t.ID.Message.String(), "task", t.ID.String(), "from", t.Envelope.From.String(), "to", rcpt.To.String(), "status", rcpt.Last.String()}
 		if reason != "" {
 			about = append(about, "reason", reason)
 		}
@@ -361,7 +361,7 @@ func (a *action) one(t *spool.TaskInfo) {
 	a.mu.Lock()
 	a.out.Done++
 	a.mu.Unlock()
-	a.server.log(a.request, "task "+a.past, "id", t.ID.String())
+	a.server.log(a.request, "task "+a.past, "id", t.ID.Message.String(), "task", t.ID.String())
 }
 
 // tried tells that a task is being tried, or is due already and nothing keeps

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"restante/internal/mail"
@@ -38,6 +39,10 @@ type Job struct {
 	Envelope mail.Envelope
 	// Recipients has at least one element.
 	Recipients []mail.Recipient
+	// Sign makes signatures, as fields, for a message that the courier has had
+	// to change: of its header as it is now, and its text, which is read from
+	// the beginning. Nil if nobody signs.
+	Sign func(ctx context.Context, fields []byte, text io.WriterTo) ([]byte, error)
 	// Body is the message. The courier does not close it.
 	Body spool.Body
 }

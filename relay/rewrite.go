@@ -48,26 +48,49 @@ func (r *Runner) rewrite(ctx context.Context, job *Job) error {
 
 // sign signs in the name that the From field has now.
 func (r *Runner) sign(ctx context.Context, job *Job, m *rewrite.Rewritten) error {
-	fields := m.Fields()
+	signatures, err := r.signatures(ctx, job, m.Fields(), text{m})
+	if err == nil {
+		m.Prepend(signatures)
+	}
+	return err
+}
+
+// text is that of a rewritten message.
+type text struct{ m *rewrite.Rewritten }
+
+// WriteTo implements io.WriterTo.
+func (t text) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, t.m.Text()) }
+
+// signatures makes those of a message that goes on with another header, or
+// another encoding, than it was stored with.
+func (r *Runner) signatures(ctx context.Context, job *Job, fields []byte, text io.WriterTo) (signatures []byte, err error) {
 	seen := &screen.Message{
 		ID: job.Task.Message, Envelope: job.Envelope, Trusted: true, Header: fields,
 		Recipients: append([]mail.Recipient(nil), job.Recipients...),
 	}
-	var signatures []byte
 	for _, s := range r.opt.Signers {
 		work := s.Begin(seen)
 		if work == nil {
 			continue
 		}
-		if _, err := io.Copy(work, m.Text()); err != nil {
-			return fmt.Errorf("reading the message to sign it: %w", err)
+		if _, err := text.WriteTo(work); err != nil {
+			return nil, fmt.Errorf("reading the message to sign it: %w", err)
 		}
 		signature, err := work.Sign(ctx, fields)
 		if err != nil {
-			return fmt.Errorf("signing: %w", err)
+			return nil, fmt.Errorf("signing: %w", err)
 		}
 		signatures = append(signatures, signature...)
 	}
-	m.Prepend(signatures)
-	return nil
+	return signatures, nil
+}
+
+// signer is Job.Sign.
+func (r *Runner) signer(job *Job) func(context.Context, []byte, io.WriterTo) ([]byte, error) {
+	if len(r.opt.Signers) == 0 {
+		return nil
+	}
+	return func(ctx context.Context, fields []byte, text io.WriterTo) ([]byte, error) {
+		return r.signatures(ctx, job, fields, text)
+	}
 }

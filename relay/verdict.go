@@ -62,6 +62,7 @@ func (r *Runner) deliver(ctx context.Context, routes *table, l spool.Lease, trie
 	for _, i := range tried {
 		job.Recipients = append(job.Recipients, l.Task.Recipients[i].Recipient)
 	}
+	job.Sign = r.signer(&job)
 	if err := r.rewrite(ctx, &job); err != nil {
 		r.opt.Logger.Error("message cannot be rewritten for its route", append(attrs(l), "error", err)...)
 		return ownFault(len(tried), "the message cannot be rewritten for its route")

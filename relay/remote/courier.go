@@ -89,6 +89,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeouts.Total)
 	defer cancel()
 	d := &delivery{
+		ctx:     ctx,
 		job:     &job,
 		now:     time.Now,
 		results: make([]mail.Status, len(job.Recipients)),

@@ -2,8 +2,10 @@ package remote
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ const maxRecipients = 100
 
 // delivery is one job while it is worked on.
 type delivery struct {
+	ctx     context.Context
 	job     *relay.Job
 	results []mail.Status
 	pending []int // recipients without a result, by index
@@ -31,7 +34,7 @@ type delivery struct {
 	untimed bool
 	now     func() time.Time
 	// seven is the message for a next hop without 8BITMIME, once there was one.
-	seven  *sevenbit.Message
+	seven  io.WriterTo
 	remote string
 	tls    string
 	// whole is the route of which job.Route is one host's part, host that
@@ -205,7 +208,10 @@ func (d *delivery) convert(s *session) bool {
 		d.decideAll(transient(3, 0, clean(err.Error(), maxText)))
 		return false
 	}
-	d.seven = m
+	if d.seven, err = signedAgain(d.ctx, d.job, m); err != nil {
+		d.decideAll(transient(3, 0, clean(err.Error(), maxText)))
+		return false
+	}
 	return true
 }
 

@@ -38,8 +38,9 @@
 // With LMTP (RFC 2033) each recipient has a verdict of its own; those who had
 // one when the connection breaks keep it.
 //
-// A next hop that lacks 8BITMIME is sent 8-bit messages encoded with 7 bits, or
-// not at all where that would break a signature inside; one that lacks SMTPUTF8
+// A next hop that lacks 8BITMIME is sent 8-bit messages encoded with 7 bits, and
+// signed anew if we had signed them (signed.go), or not at all where that would
+// break a signature inside; one that lacks SMTPUTF8
 // gets no message that needs it, one that lacks DELIVERBY none that is to be
 // returned when it is late, and REQUIRETLS is kept or the message goes back.
 package remote

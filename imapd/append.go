@@ -80,7 +80,7 @@ func (s *session) appendable(name string, list []imap.Flag, size int64) (spool.F
 	if err != nil {
 		return flags, row, s.tryCreate("append", err)
 	}
-	return flags, row, nil
+	return flags, row, s.room(s.account, size, 1)
 }
 
 // taken is a message that has come.

@@ -125,6 +125,10 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseStatus}, true
 	case "APPEND":
 		return command{in: members, parse: (*session).parseAppend}, true
+	case "GETQUOTA":
+		return command{in: members, parse: (*session).parseGetQuota}, true
+	case "GETQUOTAROOT":
+		return command{in: members, parse: (*session).parseGetQuotaRoot}, true
 	case "CLOSE", "UNSELECT":
 		return command{in: selected, parse: (*session).parseClose}, true
 	case "EXPUNGE":

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"restante/internal/quota"
 	"restante/spool"
 )
 
@@ -219,6 +220,7 @@ func (p *play) until(a *actor, want string) {
 //	raw                        connections are not greeted and logged in
 //	plain                      the server begins without TLS
 //	limit N                    MaxAppend
+//	quota OCTETS MESSAGES      what alice may keep, 0 for no limit
 //	mail MAILBOX N             N small messages arrive, with a prefix
 //	message MAILBOX FILE       a message arrives from testdata/FILE
 //	old MAILBOX FILE           the same, stored without its structure
@@ -259,6 +261,10 @@ func (p *play) direct(f []string) {
 			p.fatalf("%v", err)
 		}
 		arrive(f[1], strings.ReplaceAll(string(b), "\n", "\r\n"), f[0] == "message")
+	case "quota":
+		octets, _ := strconv.ParseInt(f[1], 10, 64)
+		messages, _ := strconv.ParseInt(f[2], 10, 64)
+		h().quota.Replace(quota.Rules{Accounts: map[string]quota.Limit{"alice": {Octets: octets, Messages: messages}}})
 	case "fail":
 		h().fail(spool.ErrFull, f[1:]...)
 	case "corrupt":

@@ -20,6 +20,7 @@ import (
 
 	"restante/internal/logbuffer"
 	"restante/internal/mail"
+	"restante/internal/quota"
 	"restante/internal/structure"
 	"restante/spool"
 	"restante/spool/spooltest"
@@ -77,6 +78,7 @@ type house struct {
 	auth  *accounts
 	addr  string
 	log   *logbuffer.Buffer
+	quota *quota.Keeper
 }
 
 // newHouse starts a server that is stopped with the test. change may alter its
@@ -85,7 +87,9 @@ func newHouse(t testing.TB, change func(*Options)) *house {
 	t.Helper()
 	h := &house{t: t, store: spooltest.NewMemory(spooltest.MemoryOptions{}), auth: &accounts{}, log: &logbuffer.Buffer{}}
 	config, _ := certificate()
+	h.quota = quota.New(h.store, quota.Rules{})
 	opt := Options{
+		Quota:     h.quota,
 		Mailboxes: h.store, Bodies: h.store, Intake: h.store,
 		Auth: h.auth, TLS: config, ImplicitTLS: true,
 		LoginDelay: time.Millisecond,

@@ -58,6 +58,9 @@ type Options struct {
 	// 15 minutes without one. 1 second if 0.
 	LoginDelay time.Duration
 
+	// Quota bounds what accounts keep; nil does not.
+	Quota Quotas
+
 	// Story is told what somebody does with a message that may have been
 	// delivered: spool.EventCollected, each time it is read. It must not wait.
 	// Nil for nobody.
@@ -94,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Quota == nil {
+		o.Quota = unlimited{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

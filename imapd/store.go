@@ -153,6 +153,9 @@ func (s *session) parseCopy(d *wire.Decoder, c call) action {
 		if c.verb == "MOVE" {
 			return s.move(uids, c.uid, dest)
 		}
+		if err := s.roomFor(s.account, uids); err != nil {
+			return err
+		}
 		copied, err := s.transfer("copy", uids, c.uid, dest, s.srv.opt.Mailboxes.Copy)
 		if err != nil || len(copied.Source) == 0 {
 			return err

@@ -63,8 +63,9 @@ type client struct {
 	// local tells that it is on this machine, at a Unix socket.
 	local   bool
 	account string
-	// from is the sender of the transaction.
+	// from is the sender of the transaction, size what it declares, in octets.
 	from mail.Address
+	size int64
 }
 
 // transaction tells whether the client may send mail at all.
@@ -114,7 +115,7 @@ func (p *policy) recipient(c client, to mail.Address) (mail.Address, error) {
 		}
 		return to, nil
 	}
-	origin := accept.Origin{From: c.from, Account: c.account, Trusted: p.trustedClient(c)}
+	origin := accept.Origin{From: c.from, Account: c.account, Trusted: p.trustedClient(c), Size: c.size}
 	err := p.accept.Admit(origin, to)
 	if errors.Is(err, mail.ErrNoSuchUser) && to.IsPostmaster() && to.Domain != "" {
 		// RFC 5321 section 4.5.1: every domain has a postmaster. Where it

@@ -64,7 +64,7 @@ type transaction struct {
 var _ smtp.AuthSession = (*session)(nil)
 
 func (s *session) client() client {
-	return client{addr: s.addr, tls: s.conn.tls != nil, local: s.local(), account: s.account, from: s.tx.from}
+	return client{addr: s.addr, tls: s.conn.tls != nil, local: s.local(), account: s.account, from: s.tx.from, size: s.tx.size}
 }
 
 // forget drops all that a client said before STARTTLS.

@@ -16,6 +16,7 @@ import (
 	"restante/internal/directory"
 	"restante/internal/dkim"
 	"restante/internal/history"
+	"restante/internal/quota"
 	"restante/relay"
 	"restante/smtpd"
 	"restante/spool/badger"
@@ -40,6 +41,7 @@ type daemon struct {
 	maildrop   string // its directory
 	spool      *badger.Engine
 	history    *history.Keeper
+	room       *quota.Keeper // how much accounts may keep
 	certs      *certs.Store
 	accounts   *directory.Directory
 	routes     *relay.Routes
@@ -133,6 +135,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.history = history.New(history.Options{Stories: d.spool, Keep: d.cfg.History.Keep.Std(), Logger: d.log})
+	d.room = quota.New(d.spool, quotaRules(d.cfg))
 	if d.first, err = d.firstAccount(opt.Path); err != nil {
 		return err
 	}
@@ -231,6 +234,7 @@ func (d *daemon) reload() error {
 	d.logKeys(keys)
 	d.logs.setLevel(cfg.Log)
 	d.history.SetKeep(cfg.History.Keep.Std())
+	d.room.Replace(quotaRules(cfg))
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
 		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||
 		cfg.Spool != d.cfg.Spool {

@@ -41,6 +41,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 		Masquerade: sender.masquerade, SRS: sender.srs,
 		Intake: d.spool, Directory: d.accounts, Route: d.routes.Destination, Archive: archiveRules(cfg),
 		Refusal:   d.refusal(cfg, dns),
+		Full:      d.full,
 		Times:     queueTimes(cfg.Queue, d.routes),
 		Mailboxes: d.spool, Hostname: cfg.ServerName(), Logger: d.log,
 		Screens: append(screens, d.milters(cfg)...), Signers: []accept.Signer{d.signer},
@@ -58,7 +59,7 @@ func (d *daemon) plan(cfg *config.Config) ([]room, error) {
 			rooms = append(rooms, d.smtpRoom(name, e, cfg, acceptor))
 		}
 	}
-	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom(), d.historyRoom())), nil
+	return withTaken(cfg, append(rooms, d.controlRoom(cfg, acceptor), d.maildropRoom(cfg, acceptor), d.certsRoom(), d.historyRoom(), d.retentionRoom(cfg))), nil
 }
 
 func (d *daemon) smtpRoom(name string, e *entrance, cfg *config.Config, acceptor *accept.Acceptor) room {
@@ -134,6 +135,7 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
+		Quota: d.room,
 		Story: d.history.Note,
 		TLS:   d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
@@ -164,7 +166,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),
 		MaxRecipients: cfg.SMTP.MaxRecipients, MaxHops: cfg.SMTP.MaxHops,
 		HasRoute: func(name string) bool { _, ok := d.routes.Lookup(name); return ok },
-		Stats:    d.spool.Stats, Maildrop: d.maildropStatus, Quotas: d.quotas, Logger: d.log,
+		Stats:    d.spool.Stats, Maildrop: d.maildropStatus, Quotas: d.quotas, Usage: d.room.Usage, Logger: d.log,
 	}
 }
 

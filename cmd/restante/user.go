@@ -12,6 +12,7 @@ import (
 
 	"restante/internal/control"
 	"restante/internal/directory"
+	"restante/internal/quota"
 
 	"golang.org/x/term"
 )
@@ -218,18 +219,35 @@ func userListCommand() *command {
 				}
 				return c.printJSON(accounts)
 			}
-			t := newTable(c.out, "NAME", "ADDRESSES", "KEPT IN", "CREATED", "LOGIN")
+			t := newTable(c.out, "NAME", "ADDRESSES", "KEPT IN", "CREATED", "KEEPS", "LOGIN")
 			for _, a := range accounts {
 				where, created := "state directory", a.Created.Local().Format("2006-01-02")
 				if a.Static {
 					where, created = "configuration", ""
 				}
-				t.row(a.Name, strings.Join(a.Addresses, " "), where, created, loginText(a))
+				t.row(a.Name, strings.Join(a.Addresses, " "), where, created, usageText(a.Usage), loginText(a))
 			}
 			return t.end()
 		}
 	}
 	return cmd
+}
+
+// usageText says what an account keeps, and what of it is limited: "" if nobody
+// has counted.
+func usageText(u *quota.Usage) string {
+	if u == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%d messages", u.Messages)
+	if u.Limit.Messages > 0 {
+		text = fmt.Sprintf("%d of %d messages", u.Messages, u.Limit.Messages)
+	}
+	text += ", " + octets(u.Octets)
+	if u.Limit.Octets > 0 {
+		text += " of " + octets(u.Limit.Octets)
+	}
+	return text
 }
 
 // loginText says what there is to log in with, and what is an application.

@@ -86,6 +86,10 @@ type Options struct {
 	// Refusal tells what is known against mail to elsewhere before anybody is
 	// asked: a domain that takes none. Nil knows nothing.
 	Refusal func(Way) (mail.Status, bool)
+	// Full tells that an account has no room for a message of so many octets, 0
+	// if that is not known. It is asked by Admit alone: a message that was taken
+	// is stored. Nil is never.
+	Full func(account string, octets int64) bool
 	// Mailboxes is where the Junk mailboxes are that quarantined mail goes to;
 	// without it such mail goes to INBOX, with the keyword $Junk. File and
 	// Archive need it.

@@ -27,3 +27,18 @@ func (a *Acceptor) mailable(from Origin, t Targets) error {
 	last.Text, last.Remote = "Mail for this address cannot be delivered where it is forwarded to", ""
 	return &RefusedError{last}
 }
+
+// room refuses mail for now that nobody behind an address has room for (RFC 3463,
+// X.2.2). As long as one has, the others are given it too: they shall not miss
+// what their group got.
+func (a *Acceptor) room(from Origin, t Targets) error {
+	if a.opt.Full == nil || len(t.Accounts) == 0 || len(t.Forwards) > 0 {
+		return nil
+	}
+	for _, account := range t.Accounts {
+		if !a.opt.Full(account, from.Size) {
+			return nil
+		}
+	}
+	return &RefusedError{mail.Status{Code: 452, Enhanced: [3]int{4, 2, 2}, Text: "Mailbox is full, try again later"}}
+}

@@ -58,3 +58,36 @@ func TestHopelessForwardIsRefusedAtTheDoor(t *testing.T) {
 		}
 	}
 }
+
+// TestFullMailboxesAreRefusedAtTheDoor: only if nobody has room, and for now.
+func TestFullMailboxesAreRefusedAtTheDoor(t *testing.T) {
+	full := map[string]int64{}
+	h := newHouse(t, func(o *accept.Options) {
+		o.Directory = street{}
+		o.Full = func(account string, octets int64) bool {
+			left, limited := full[account]
+			return limited && max(octets, 1) > left
+		}
+	})
+	from := accept.Origin{From: mail.MustParseAddress("eve@else.example"), Size: 100}
+	admit := func(to string) error { return h.Admit(from, mail.Address{Local: to, Domain: "here.example"}) }
+	if err := admit("alice"); err != nil {
+		t.Fatal(err)
+	}
+	targets, err := street{}.Resolve(mail.MustParseAddress("alice@here.example"), nil)
+	if err != nil || len(targets.Accounts) != 1 {
+		t.Fatalf("%+v, %v", targets, err)
+	}
+	full[targets.Accounts[0]] = 100
+	if err := admit("alice"); err != nil {
+		t.Errorf("what fits is refused: %v", err)
+	}
+	from.Size = 101
+	refused, ok := errors.AsType[*accept.RefusedError](admit("alice"))
+	if !ok || refused.Status.Code != 452 || refused.Status.Enhanced != [3]int{4, 2, 2} {
+		t.Errorf("got %v", refused)
+	}
+	if err := admit("both"); err != nil {
+		t.Errorf("an address that leads elsewhere too is refused: %v", err)
+	}
+}

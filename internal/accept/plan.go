@@ -21,6 +21,9 @@ type Origin struct {
 	Account string
 	// Trusted tells that the client is in a trusted network or on this machine.
 	Trusted bool
+	// Size is the message's in octets as the client has declared it, 0 if it
+	// has not.
+	Size int64
 }
 
 // Rule names what led from one address to the next.
@@ -73,7 +76,7 @@ func (a *Acceptor) Check(to mail.Address) error {
 
 // Admit tells at RCPT time whether an address takes mail from somebody. It is
 // Check, and fails with ErrClosed too, or with a *RefusedError if mail from there
-// could only come back.
+// could only come back, or if there is no room for it.
 func (a *Acceptor) Admit(from Origin, to mail.Address) error {
 	if !a.Local(to) {
 		return nil
@@ -85,7 +88,10 @@ func (a *Acceptor) Admit(from Origin, to mail.Address) error {
 	if err := a.admit(from, t, nil); err != nil {
 		return err
 	}
-	return a.mailable(from, t)
+	if err := a.mailable(from, t); err != nil {
+		return err
+	}
+	return a.room(from, t)
 }
 
 // resolve is Directory.Resolve, and the way back of SRS. An account or alias

@@ -92,6 +92,29 @@ func (r Route) OwnSchedule() bool {
 	return len(r.Retry) > 0 || r.RetryMin > 0 || r.RetryMax > 0 || r.RetryFactor > 0
 }
 
+// keeping checks how much and how long mail is kept.
+func (ch *checker) keeping() {
+	const least = 64 * KiB
+	check := func(at keyPath, s Size, messages int) {
+		if s != 0 && s < least {
+			ch.problem(at.key("quota"), "quota must be at least %s, or 0B", least)
+		}
+		if messages < 0 {
+			ch.problem(at.key("quota_messages"), "quota_messages must be at least 0")
+		}
+	}
+	m := ch.config.IMAP
+	check(top("imap"), m.Quota, 0)
+	for i, a := range ch.config.Accounts {
+		check(top("account").index(i), a.Quota, a.QuotaMessages)
+	}
+	for key, d := range map[string]Duration{"expire_trash": m.ExpireTrash, "expire_junk": m.ExpireJunk} {
+		if d != 0 && d < Hour {
+			ch.problem(top("imap").key(key), "%s %s is too short: at least 1h, or 0s to keep messages for ever", key, d)
+		}
+	}
+}
+
 // holds checks how long mail is held back.
 func (ch *checker) holds() {
 	const longest = 7 * Day

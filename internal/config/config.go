@@ -187,6 +187,15 @@ type IMAP struct {
 	MaxMessageSize Size `toml:"max_message_size"`
 	// IdleTimeout ends a silent session (RFC 9051 section 5.4).
 	IdleTimeout Duration `toml:"idle_timeout"`
+	// Quota and QuotaMessages bound what each account keeps; 0 does not. What
+	// arrives is taken for QuotaGrace longer.
+	Quota         Size `toml:"quota"`
+	QuotaMessages int  `toml:"quota_messages"`
+	QuotaGrace    Size `toml:"quota_grace"`
+	// ExpireTrash and ExpireJunk are how long messages stay in mailboxes of
+	// these uses; 0 is for ever.
+	ExpireTrash Duration `toml:"expire_trash"`
+	ExpireJunk  Duration `toml:"expire_junk"`
 }
 
 // TLS names the certificate of all listeners, or how to get one. Without
@@ -242,6 +251,9 @@ type Account struct {
 	Addresses Strings `toml:"addresses"`
 	// Hold is how long its mail is held back; 0 is SMTP.DefaultHold.
 	Hold Duration `toml:"hold"`
+	// Quota and QuotaMessages bound what it keeps; 0 are those of IMAP.
+	Quota         Size `toml:"quota"`
+	QuotaMessages int  `toml:"quota_messages"`
 }
 
 // Group is one address of several people.

@@ -35,6 +35,16 @@ func (s *Server) getAccounts(w http.ResponseWriter, _ *http.Request) error {
 	if accounts == nil {
 		accounts = []Account{}
 	}
+	for i := range accounts {
+		if s.opt.Usage == nil || accounts[i].Application != nil {
+			continue
+		}
+		u, err := s.opt.Usage(accounts[i].Name)
+		if err != nil {
+			return err
+		}
+		accounts[i].Usage = &u
+	}
 	writeJSON(w, http.StatusOK, accounts)
 	return nil
 }

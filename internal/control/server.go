@@ -17,6 +17,7 @@ import (
 	"restante/internal/directory"
 	"restante/internal/header"
 	"restante/internal/mail"
+	"restante/internal/quota"
 	"restante/spool"
 )
 
@@ -106,6 +107,8 @@ type Options struct {
 	Maildrop func() *MaildropStatus
 	// Quotas tells of daily quotas; it may be nil.
 	Quotas func() []QuotaStatus
+	// Usage tells what an account keeps; it may be nil.
+	Usage func(account string) (quota.Usage, error)
 	// HasRoute tells whether there is a route of a name, for what is to be
 	// rerouted; nil is for none.
 	HasRoute func(name string) bool

@@ -32,6 +32,7 @@ import (
 
 	"restante/internal/accept"
 	"restante/internal/mail"
+	"restante/internal/quota"
 	"restante/internal/sasl"
 )
 
@@ -118,6 +119,8 @@ type Info struct {
 	// Created and Changed (the password's last change) are zero if static.
 	Created time.Time `json:"created,omitzero"`
 	Changed time.Time `json:"changed,omitzero"`
+	// Usage is what it keeps, where somebody counts that; List does not.
+	Usage *quota.Usage `json:"usage,omitempty"`
 }
 
 // Directory is safe for concurrent use.

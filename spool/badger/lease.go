@@ -85,20 +85,26 @@ func (s *scan) next() time.Duration {
 // timers leases the tasks whose warning or expiry has come.
 func (s *scan) timers() {
 	s.q.mu.Lock()
-	first, version := s.q.timer, s.q.timerVersion
+	first, version, floor := s.q.timer, s.q.timerVersion, s.q.timerFloor
+	s.q.timerSince = never
 	s.q.mu.Unlock()
 	if s.timer = first; first.After(s.now) {
 		return
 	}
 	most := cmp.Or(s.claim.Timers, s.claim.Max)
-	next, left := never, false
+	next, left, low := never, false, never
 	it := s.t.keys([]byte{kTimer})
 	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
+	from := []byte{kTimer}
+	if !floor.IsZero() {
+		from = appendTime(from, floor)
+	}
+	for it.Seek(from); it.Valid(); it.Next() {
 		key := it.Item().Key()
 		if len(key) != keyLength(kTimer) {
 			continue // malformed: Check tells
 		}
+		low = earlier(low, timerOf(key))
 		if at := timerOf(key); at.After(s.now) {
 			next = earlier(next, at)
 			break
@@ -116,6 +122,7 @@ func (s *scan) timers() {
 	if s.q.timerVersion == version {
 		s.q.timer = next
 	}
+	s.q.timerFloor = earlier(low, s.q.timerSince)
 	s.q.mu.Unlock()
 }
 
@@ -184,6 +191,8 @@ func (s *scan) visit(n *destNode, info spool.DestinationInfo, version uint64) {
 			n.next = n.rec.until.Add(forgetAfter)
 			idle = !n.next.After(s.now)
 		}
+	} else {
+		s.raise(n)
 	}
 	s.q.mu.Unlock()
 	if idle {
@@ -296,7 +305,7 @@ func (e *Engine) Extend(l spool.Lease, d time.Duration) error {
 		return fmt.Errorf("extend %s: %w", l.Task.ID, spool.ErrStaleLease)
 	}
 	n.until = now.Add(d)
-	q.lower(n.dest, n.line, time.Time{}) // it may end sooner than a scan took it to
-	q.lowerTimer(time.Time{})
+	q.lower(n.dest, n.line, time.Time{}, time.Time{}) // it may end sooner than a scan took it to
+	q.lowerTimer(time.Time{}, time.Time{})
 	return nil
 }

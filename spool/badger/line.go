@@ -23,16 +23,22 @@ func (t *taskRecord) line() lineKey { return lineKey{prioByte(t.priority), t.sha
 type line struct {
 	lineKey
 	next time.Time
+	// floor is a lower bound of the due times in its keys: a scan begins there,
+	// and passes over the graves of what has been settled. since is the lowest
+	// that was noted since a scan began.
+	floor, since time.Time
 }
 
-// lower notes that something of a line may be due at a time.
-func (n *destNode) lower(k lineKey, at time.Time) {
+// lower notes that something of a line may be due at a time, and that it has, or
+// had, a key with a due time: zero if that is not known.
+func (n *destNode) lower(k lineKey, at, key time.Time) {
 	i := slices.IndexFunc(n.lines, func(l line) bool { return l.lineKey == k })
 	if i < 0 {
-		n.lines = append(n.lines, line{k, at})
-	} else if at.Before(n.lines[i].next) {
-		n.lines[i].next = at
+		n.lines = append(n.lines, line{k, at, key, key})
+		return
 	}
+	l := &n.lines[i]
+	l.next, l.floor, l.since = earlier(l.next, at), earlier(l.floor, key), earlier(l.since, key)
 }
 
 // cursor is where a scan stands in a line.
@@ -45,6 +51,10 @@ type cursor struct {
 	id   spool.TaskID
 	// again is when those that were looked at may be due again.
 	again time.Time
+	// low is the due time of the first key that there is, never if there is
+	// none; looked tells that it is known.
+	low    time.Time
+	looked bool
 }
 
 // index returns the iterator over the q keys. It is made when it is needed,
@@ -99,7 +109,23 @@ func (s *scan) keep(n *destNode) {
 	for i := range s.cursors {
 		c := &s.cursors[i]
 		if at := earlier(c.next, c.again); at.Before(never) {
-			n.lines = append(n.lines, line{c.lineKey, at})
+			l := line{c.lineKey, at, c.floor, never}
+			if c.looked {
+				l.floor = c.low
+			}
+			n.lines = append(n.lines, l)
+		}
+	}
+}
+
+// raise stores in the node where the next scan of its lines is to begin. What was
+// noted since this one began is kept in mind. The caller holds the queue's mu.
+func (s *scan) raise(n *destNode) {
+	for i := range s.cursors {
+		c := &s.cursors[i]
+		at := slices.IndexFunc(n.lines, func(l line) bool { return l.lineKey == c.lineKey })
+		if c.looked && at >= 0 {
+			n.lines[at].floor = earlier(c.low, n.lines[at].since)
 		}
 	}
 }
@@ -110,8 +136,9 @@ func (s *scan) begin(n *destNode) {
 	s.cursors, s.at = s.cursors[:0], -1
 	s.q.mu.Lock()
 	known := n.known
-	for _, l := range n.lines {
-		s.cursors = append(s.cursors, cursor{line: l, again: never})
+	for i := range n.lines {
+		s.cursors = append(s.cursors, cursor{line: n.lines[i], again: never})
+		n.lines[i].since = never
 	}
 	s.q.mu.Unlock()
 	if known {
@@ -128,6 +155,7 @@ func (s *scan) begin(n *destNode) {
 		k := lineKey{key[len(s.prefix)], key[len(s.prefix)+1]}
 		c := cursor{line: line{lineKey: k}, again: never}
 		c.stand(key)
+		c.low, c.looked = c.next, true
 		s.cursors = append(s.cursors, c)
 		past := binary.BigEndian.Uint16(key[len(s.prefix):]) + 1
 		it.Seek(binary.BigEndian.AppendUint16(slices.Clip(s.prefix), past))
@@ -174,8 +202,13 @@ func (c *cursor) stand(key []byte) {
 // open stands a cursor on the first key of its line.
 func (s *scan) open(i int) {
 	c := &s.cursors[i]
-	s.index().Seek(append(slices.Clip(s.prefix), c.prio, c.share))
+	from := append(slices.Clip(s.prefix), c.prio, c.share)
+	if !c.floor.IsZero() {
+		from = appendTime(from, c.floor)
+	}
+	s.index().Seek(from)
 	s.arrive(i)
+	c.low, c.looked = c.next, true
 }
 
 // advance goes on to the next key of a line.

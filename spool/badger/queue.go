@@ -40,7 +40,9 @@ type queue struct {
 	// timer is a lower bound of the first timer, like next of a node.
 	timer        time.Time
 	timerVersion uint64
-	wake         chan struct{}
+	// timerFloor and timerSince are to timers what floor and since are to lines.
+	timerFloor, timerSince time.Time
+	wake                   chan struct{}
 }
 
 // forgetAfter is how long the failures of a destination are remembered that
@@ -212,22 +214,23 @@ func (q *queue) look(d spool.Destination) {
 	q.place(n)
 }
 
-// lower notes that something of a line of d may be due at a time.
-func (q *queue) lower(d spool.Destination, k lineKey, at time.Time) {
+// lower notes that something of a line of d may be due at a time; see line.lower.
+func (q *queue) lower(d spool.Destination, k lineKey, at, key time.Time) {
 	n := q.node(d)
 	n.version++
-	n.lower(k, at)
+	n.lower(k, at, key)
 	if at.Before(n.next) {
 		n.next = at
 	}
 	q.place(n)
 }
 
-func (q *queue) lowerTimer(at time.Time) {
+// lowerTimer notes that a timer may have come at a time, and that there is, or
+// was, one with a time: zero if that is not known.
+func (q *queue) lowerTimer(at, key time.Time) {
 	q.timerVersion++
-	if at.Before(q.timer) {
-		q.timer = at
-	}
+	q.timer = earlier(q.timer, at)
+	q.timerFloor, q.timerSince = earlier(q.timerFloor, key), earlier(q.timerSince, key)
 }
 
 // added notes tasks that a commit has stored, and wakes the runner.
@@ -246,9 +249,9 @@ func (q *queue) added(tasks []taskRecord) {
 // note brings a stored task's times into the index. The caller holds mu.
 func (q *queue) note(t *taskRecord) {
 	if t.state == spool.Queued {
-		q.lower(t.dest, t.line(), t.due)
+		q.lower(t.dest, t.line(), t.due, t.due)
 		if !t.timer.IsZero() {
-			q.lowerTimer(t.timer)
+			q.lowerTimer(t.timer, t.timer)
 		}
 	}
 }
@@ -274,9 +277,9 @@ func (q *queue) release(id spool.TaskID, was *taskRecord, tasks ...taskRecord) {
 		q.ended[id] = true
 	}
 	if len(was.rcpts) > 0 { // it was read
-		q.lower(was.dest, was.line(), time.Time{})
+		q.lower(was.dest, was.line(), time.Time{}, was.due)
 		if !was.timer.IsZero() && !was.timer.After(q.timer) {
-			q.lowerTimer(time.Time{})
+			q.lowerTimer(time.Time{}, was.timer)
 		}
 	}
 	for i := range tasks {

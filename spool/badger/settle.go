@@ -123,8 +123,8 @@ func (c *settling) undo(err error) {
 	q.mu.Lock()
 	if n := q.leases[c.l.Task.ID]; n != nil && n.token == c.l.Token {
 		n.settling = false
-		q.lower(n.dest, n.line, time.Time{}) // for the scan that met it meanwhile
-		q.lowerTimer(time.Time{})
+		q.lower(n.dest, n.line, time.Time{}, time.Time{}) // for the scan that met it meanwhile
+		q.lowerTimer(time.Time{}, time.Time{})
 	}
 	q.mu.Unlock()
 	for _, r := range c.reports {

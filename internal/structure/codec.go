@@ -14,7 +14,12 @@ var ErrFormat = errors.New("structure: malformed encoding")
 // varints; text is its length and its octets; a list is its length and its
 // elements. A part gives its offsets relative to the start of the body that it
 // lies in, so that they are short.
-const version = 1
+//
+// Version 1 had no References; it is read all the same.
+const (
+	version    = 2
+	oldVersion = 1
+)
 
 // What a part has, as bits of its first octet.
 const (
@@ -24,14 +29,21 @@ const (
 
 // Encode returns the message in the format that Decode reads.
 func (m *Message) Encode() []byte {
-	e := encoder{b: make([]byte, 0, 512)}
-	e.b = append(e.b, version)
+	e := encoder{b: make([]byte, 0, 512), old: m.Root.Envelope.NoReferences}
+	if e.old {
+		e.b = append(e.b, oldVersion)
+	} else {
+		e.b = append(e.b, version)
+	}
 	e.number(m.Size)
 	e.part(m.Root, 0)
 	return e.b
 }
 
-type encoder struct{ b []byte }
+type encoder struct {
+	b   []byte
+	old bool // in the format of oldVersion
+}
 
 func (e *encoder) number(n int64) { e.b = binary.AppendUvarint(e.b, uint64(n)) }
 
@@ -82,6 +94,9 @@ func (e *encoder) part(p *Part, base int64) {
 
 func (e *encoder) envelope(v *Envelope) {
 	e.text(v.Date, v.Subject, v.InReplyTo, v.MessageID)
+	if !e.old {
+		e.text(v.References)
+	}
 	if v.Sent.IsZero() {
 		e.b = append(e.b, 0)
 	} else {
@@ -103,7 +118,11 @@ func (e *encoder) envelope(v *Envelope) {
 // also on encodings of messages that a Parser cannot return.
 func Decode(b []byte) (*Message, error) {
 	d := decoder{b: b}
-	if v := d.octet(); v != version {
+	switch v := d.octet(); v {
+	case version:
+	case oldVersion:
+		d.old = true
+	default:
 		return nil, fmt.Errorf("%w: version %d", ErrFormat, v)
 	}
 	m := &Message{Size: d.number()}
@@ -119,8 +138,8 @@ func Decode(b []byte) (*Message, error) {
 
 // decoder reads from b; after a fault it is bad, and returns zeros.
 type decoder struct {
-	b   []byte
-	bad bool
+	b        []byte
+	old, bad bool
 }
 
 func (d *decoder) fail() { d.bad, d.b = true, nil }
@@ -241,7 +260,10 @@ func (p *Part) sound(has byte) bool {
 }
 
 func (d *decoder) envelope() *Envelope {
-	v := &Envelope{Date: d.text(), Subject: d.text(), InReplyTo: d.text(), MessageID: d.text()}
+	v := &Envelope{Date: d.text(), Subject: d.text(), InReplyTo: d.text(), MessageID: d.text(), NoReferences: d.old}
+	if !d.old {
+		v.References = d.text()
+	}
 	if d.octet() != 0 {
 		seconds, zone := d.signed(), d.signed()
 		// The years 0 to 9999, which every date format can hold.

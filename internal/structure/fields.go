@@ -16,6 +16,7 @@ const (
 	fieldBcc
 	fieldInReplyTo
 	fieldMessageID
+	fieldReferences
 	fieldContentType
 	fieldContentID
 	fieldContentDescription
@@ -65,6 +66,8 @@ func fieldNamed(name []byte) field {
 		return fieldInReplyTo
 	case "message-id":
 		return fieldMessageID
+	case "references":
+		return fieldReferences
 	case "content-type":
 		return fieldContentType
 	case "content-id":
@@ -167,6 +170,7 @@ func (e *Envelope) fill(s *fieldSet) {
 	e.Subject = s.text(fieldSubject)
 	e.InReplyTo = s.text(fieldInReplyTo)
 	e.MessageID = s.text(fieldMessageID)
+	e.References = shortReferences(s.text(fieldReferences))
 	for i, list := range e.lists() {
 		*list = parseAddresses(s.text(fieldFrom + field(i)))
 	}
@@ -176,4 +180,22 @@ func (e *Envelope) fill(s *fieldSet) {
 // is that of their field constants.
 func (e *Envelope) lists() [6]*[]Address {
 	return [...]*[]Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc}
+}
+
+// MaxReferences bounds what is kept of References, in octets, beside its first
+// identifier.
+const MaxReferences = 4096
+
+// shortReferences drops the middle of a long list: of a conversation the
+// beginning tells which it is, and the end who answers whom.
+func shortReferences(s string) string {
+	if len(s) <= MaxReferences {
+		return s
+	}
+	end := strings.IndexByte(s[:MaxReferences], '>') + 1
+	tail := s[max(len(s)-MaxReferences, end):]
+	if i := strings.IndexByte(tail, '<'); i >= 0 {
+		return s[:end] + " " + tail[i:]
+	}
+	return s[:end]
 }

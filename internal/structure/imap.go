@@ -20,7 +20,7 @@ func (m *Message) Envelope() *imap.Envelope { return m.Root.Envelope.imap() }
 func (e *Envelope) imap() *imap.Envelope {
 	out := &imap.Envelope{
 		Date:      e.Sent,
-		Subject:   decodeWords(e.Subject),
+		Subject:   DecodeWords(e.Subject),
 		InReplyTo: messageIDs(e.InReplyTo),
 		From:      imapAddresses(e.From),
 		Sender:    imapAddresses(e.Sender),
@@ -42,14 +42,14 @@ func imapAddresses(list []Address) []imap.Address {
 	for _, a := range list {
 		switch a.Kind {
 		case GroupStart:
-			out = append(out, imap.Address{Mailbox: orMissing(decodeWords(a.Name), missingMailbox)})
+			out = append(out, imap.Address{Mailbox: orMissing(DecodeWords(a.Name), missingMailbox)})
 			continue
 		case GroupEnd:
 			out = append(out, imap.Address{})
 			continue
 		}
 		out = append(out, imap.Address{
-			Name:    decodeWords(a.Name),
+			Name:    DecodeWords(a.Name),
 			Mailbox: orMissing(a.Mailbox, missingMailbox),
 			Host:    orMissing(a.Host, missingHost),
 		})

@@ -57,6 +57,12 @@ type Envelope struct {
 	Subject string
 	// InReplyTo and MessageID are field values, angle brackets included.
 	InReplyTo, MessageID string
+	// References is the last MaxReferences octets of that field, and the first
+	// identifier in front of them.
+	References string
+	// NoReferences tells that References was not looked for: the Envelope comes
+	// from an encoding of an older version.
+	NoReferences bool
 
 	From, Sender, ReplyTo, To, Cc, Bcc []Address
 }

@@ -69,7 +69,7 @@ func TestDecodeWords(t *testing.T) {
 		{"=?windows-1251?Q?=CF=F0?=", "Пр"},
 		{"a =?", "a =?"},
 	} {
-		if got := decodeWords(c.in); got != c.want {
+		if got := DecodeWords(c.in); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
 		}
 	}
@@ -211,7 +211,7 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("text/plain; a*0*=utf-8''%00; a*1=\"b"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := clean(b)
-		texts := []string{s, decodeWords(s), percentDecode(s)}
+		texts := []string{s, DecodeWords(s), percentDecode(s)}
 		for _, a := range parseAddresses(s) {
 			texts = append(texts, a.Name, a.Mailbox, a.Host)
 		}

@@ -53,10 +53,10 @@ func cleanText(s string) string {
 // some mailers put a whole subject into one.
 const maxWord = 4 << 10
 
-// decodeWords decodes the encoded words of RFC 2047 in clean text. It goes on
+// DecodeWords decodes the encoded words of RFC 2047 in clean text. It goes on
 // where mailers err: words may be long, have other text directly beside them,
 // or cut a character in two. What cannot be decoded stays as it is.
-func decodeWords(s string) string {
+func DecodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return s
 	}

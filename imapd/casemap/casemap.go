@@ -1,0 +1,59 @@
+// Package casemap is i;unicode-casemap (RFC 5051), the comparator in which
+// IMAP's searches and sorting are done (RFC 5255 section 4.7, RFC 5256 section
+// 3): letters are equal whatever their case, and a letter with an accent is the
+// letter and then the accent. Two texts are equal if their folded octets are,
+// and are in the order of these.
+//
+// It never fails: octets that are no UTF-8 stay as they are.
+package casemap
+
+import (
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Fold returns the folded form of a text.
+func Fold(s string) string {
+	out, _ := Append(make([]byte, 0, len(s)), []byte(s), true)
+	return string(out)
+}
+
+// Append appends the folded form of a piece of text. Unless it is the last piece
+// what may be the beginning of a letter is left over: rest has to stand before
+// the next piece. It is shorter than utf8.UTFMax octets. The folded form of a
+// text has at most 11 times its octets.
+func Append(dst, src []byte, last bool) (out, rest []byte) {
+	for i := 0; i < len(src); {
+		if c := src[i]; c < utf8.RuneSelf {
+			if 'a' <= c && c <= 'z' {
+				c -= 'a' - 'A'
+			}
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		if !last && !utf8.FullRune(src[i:]) {
+			return dst, src[i:]
+		}
+		r, n := utf8.DecodeRune(src[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, src[i])
+		} else {
+			dst = appendRune(dst, unicode.ToTitle(r))
+		}
+		i += n
+	}
+	return dst, nil
+}
+
+// appendRune appends a letter in its parts.
+func appendRune(dst []byte, r rune) []byte {
+	var b [utf8.UTFMax]byte
+	s := b[:utf8.EncodeRune(b[:], r)]
+	if parts := norm.NFKD.Properties(s).Decomposition(); parts != nil {
+		return append(dst, parts...)
+	}
+	return append(dst, s...)
+}

@@ -1,0 +1,85 @@
+package casemap
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFold(t *testing.T) {
+	for _, c := range []struct{ a, b string }{
+		{"", ""},
+		{"Hello, World 12", "hELLO, wORLD 12"},
+		{"schön", "SCHÖN"},
+		{"scho\u0308n", "SCHÖN"},
+		{"привет", "ПРИВЕТ"},
+		{"ΣΑΣ", "σας"},
+		{"ǆ", "ǅ"},
+		{"Ångström", "A\u030angstro\u0308m"},
+		{"\xff\xfe", "\xff\xfe"},
+		{"a\xc3", "A\xc3"},
+	} {
+		if Fold(c.a) != Fold(c.b) {
+			t.Errorf("%q folds to %q, %q to %q", c.a, Fold(c.a), c.b, Fold(c.b))
+		}
+	}
+	for _, c := range []struct{ a, b string }{
+		{"a", "b"}, {"schön", "schon"}, {"ß", "s"}, {"ı", "j"}, {"\xc3", "\xc4"},
+	} {
+		if Fold(c.a) == Fold(c.b) {
+			t.Errorf("%q and %q are equal", c.a, c.b)
+		}
+	}
+}
+
+// TestPieces: however a text is cut, its folded form is the same.
+func TestPieces(t *testing.T) {
+	text := "Größe привет ﷺ 日本語 \xff\xe6\x97 x \U0001F600 end \xe6"
+	want := Fold(text)
+	for size := 1; size < 9; size++ {
+		var got, held []byte
+		for b := []byte(text); len(b) > 0; {
+			n := min(size, len(b))
+			got, held = Append(got, append(append([]byte{}, held...), b[:n]...), n == len(b))
+			if len(held) > 3 {
+				t.Fatalf("%q is left over", held)
+			}
+			b = b[n:]
+		}
+		if string(got) != want {
+			t.Errorf("by %d octets: %q, want %q", size, got, want)
+		}
+	}
+	if got := len(Fold("ﷺ")); got > 11*len("ﷺ") {
+		t.Errorf("%d octets", got)
+	}
+}
+
+func FuzzPieces(f *testing.F) {
+	f.Add("Grüße", 3)
+	f.Add("\xe6\x97x", 1)
+	f.Fuzz(func(t *testing.T, s string, at int) {
+		if at < 0 || at > len(s) {
+			return
+		}
+		out, rest := Append(nil, []byte(s[:at]), false)
+		out, _ = Append(out, append(append([]byte{}, rest...), s[at:]...), true)
+		if string(out) != Fold(s) {
+			t.Errorf("%q cut at %d: %q, want %q", s, at, out, Fold(s))
+		}
+		if len(out) > 11*len(s) {
+			t.Errorf("%d octets of %d", len(out), len(s))
+		}
+		if strings.ToUpper(s) == s && Fold(strings.ToLower(s)) != Fold(s) && isASCII(s) {
+			t.Errorf("%q differs in lower case", s)
+		}
+	})
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -135,6 +135,12 @@ func lookup(verb string) (command, bool) {
 		return command{in: selected, parse: (*session).parseExpunge, byUID: true}, true
 	case "SEARCH":
 		return command{in: selected, parse: (*session).parseSearch, byUID: true, numbers: true}, true
+	case "SORT":
+		return command{in: selected, parse: (*session).parseSort, byUID: true, numbers: true}, true
+	case "THREAD":
+		return command{in: selected, parse: (*session).parseThread, byUID: true, numbers: true}, true
+	case "CANCELUPDATE":
+		return command{in: selected, parse: (*session).parseCancelUpdate}, true
 	case "FETCH":
 		return command{in: selected, parse: (*session).parseFetch, byUID: true, numbers: true}, true
 	case "STORE":

@@ -222,6 +222,7 @@ func (p *play) until(a *actor, want string) {
 //	limit N                    MaxAppend
 //	quota OCTETS MESSAGES      what alice may keep, 0 for no limit
 //	mail MAILBOX N             N small messages arrive, with a prefix
+//	header MAILBOX FIELDS      a message of these fields arrives, \n between them
 //	message MAILBOX FILE       a message arrives from testdata/FILE
 //	old MAILBOX FILE           the same, stored without its structure
 //	fail OP...                 the spool's operations fail as if it were full
@@ -255,6 +256,8 @@ func (p *play) direct(f []string) {
 		for i := range n {
 			arrive(f[1], fmt.Sprintf("From: bob@example.org\r\nSubject: m%d\r\n\r\nbody %d\r\n", i+1, i+1), true)
 		}
+	case "header":
+		arrive(f[1], p.unescape(strings.ReplaceAll(strings.Join(f[2:], " "), `\n`, `\r\n`))+"\r\n\r\nbody\r\n", true)
 	case "message", "old":
 		b, err := os.ReadFile("testdata/" + f[2])
 		if err != nil {

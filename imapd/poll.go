@@ -47,6 +47,7 @@ func (s *session) poll(expunge bool) {
 		}
 	}
 	s.tellGone(gone)
+	s.follow()
 }
 
 // tellKeywords announces keywords that are new to the client.
@@ -66,6 +67,7 @@ func (s *session) tellGone(list []view.Removed) {
 	if len(list) == 0 {
 		return
 	}
+	s.forget(list)
 	if s.has(qresync) {
 		uids := make([]spool.UID, len(list))
 		for i, r := range list { // from the highest down

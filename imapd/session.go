@@ -78,6 +78,10 @@ type selection struct {
 	moreKeywords bool
 	// saved is the result of SEARCH RETURN (SAVE).
 	saved []spool.UID
+	// contexts are the searches whose results are kept up to date; followed is
+	// up to where that was done.
+	contexts []*searchContext
+	followed spool.ModSeq
 }
 
 // end gives back what the session holds.
@@ -171,6 +175,8 @@ func (s *session) capabilities() string {
 	list = append(list, "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "ESEARCH", "SEARCHRES", "WITHIN",
 		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "BINARY", "CONDSTORE", "QRESYNC",
 		"QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
+	list = append(list, "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
+		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT")
 	if !s.conn.Compressed() {
 		list = append(list, "COMPRESS=DEFLATE")
 	}

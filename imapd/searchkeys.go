@@ -1,0 +1,266 @@
+package imapd
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/imapd/search"
+	"restante/imapd/view"
+	"restante/imapd/wire"
+	"restante/spool"
+)
+
+// scope is what a SEARCH looks through: the messages of a view, as they are when
+// the command is executed.
+type scope struct {
+	view *view.View
+	// saved is what "$" stands for.
+	saved []spool.UID
+	// foreign tells that the view is not, or need not be, that of the selected
+	// mailbox, so that sequence numbers and "$" make no sense.
+	foreign bool
+}
+
+// criterion makes a key for a scope.
+type criterion func(at scope) (search.Key, error)
+
+var errForeign = bad("Sequence numbers belong to the selected mailbox alone")
+
+// searchParser reads the keys of a SEARCH.
+type searchParser struct {
+	d   *wire.Decoder
+	r   *results
+	now func() time.Time
+	n   int // keys so far
+}
+
+// maxKeys bounds the keys of one SEARCH.
+const maxKeys = 1000
+
+// word takes what a key begins with: a parenthesis, a set or a name.
+func (p *searchParser) word() string {
+	switch p.d.Peek() {
+	case '(':
+		return "("
+	case '$':
+		p.d.Try('$')
+		return "$"
+	}
+	return strings.ToUpper(p.d.Until("()"))
+}
+
+// rest reads keys up to the end, the first of which was begun.
+func (p *searchParser) rest(first string) criterion {
+	list := []criterion{p.key(first)}
+	for p.d.Err() == nil && p.d.TrySpace() {
+		list = append(list, p.key(p.word()))
+	}
+	return all(list)
+}
+
+func all(list []criterion) criterion {
+	return func(at scope) (search.Key, error) {
+		keys := make([]search.Key, len(list))
+		for i, c := range list {
+			var err error
+			if keys[i], err = c(at); err != nil {
+				return search.Key{}, err
+			}
+		}
+		return search.And(keys...), nil
+	}
+}
+
+func plain(k search.Key) criterion {
+	return func(scope) (search.Key, error) { return k, nil }
+}
+
+// key reads a key that was begun.
+func (p *searchParser) key(word string) criterion {
+	d := p.d
+	if p.n++; p.n > maxKeys {
+		d.Fail("Too many SEARCH keys")
+		return nil
+	}
+	switch word {
+	case "(":
+		var list []criterion
+		d.List(func() { list = append(list, p.key(p.word())) })
+		return all(list)
+	case "NOT":
+		d.Space()
+		inner := p.key(p.word())
+		return func(at scope) (search.Key, error) {
+			k, err := inner(at)
+			return search.Not(k), err
+		}
+	case "OR":
+		d.Space()
+		a := p.key(p.word())
+		d.Space()
+		b := p.key(p.word())
+		return func(at scope) (search.Key, error) {
+			ka, err := a(at)
+			if err != nil {
+				return ka, err
+			}
+			kb, err := b(at)
+			return search.Or(ka, kb), err
+		}
+	case "$":
+		return func(at scope) (search.Key, error) {
+			if at.foreign {
+				return search.Key{}, errForeign
+			}
+			return search.UIDs(slices.Clone(at.saved)), nil
+		}
+	case "UID":
+		d.Space()
+		return byUID(d.Set())
+	}
+	if word != "" && strings.Trim(word, "0123456789:,*") == "" {
+		return bySeq(d.ParseSet(word))
+	}
+	if k, ok := flagKey(word); ok {
+		return plain(k)
+	}
+	return plain(p.argument(word))
+}
+
+func byUID(set wire.Set) criterion {
+	return func(at scope) (search.Key, error) {
+		switch {
+		case !set.Saved:
+			return search.UIDs(at.view.ByUID(set.Ranges)), nil
+		case at.foreign:
+			return search.Key{}, errForeign
+		}
+		return search.UIDs(slices.Clone(at.saved)), nil
+	}
+}
+
+// bySeq passes over numbers that no message has: a search finds what there is.
+func bySeq(set wire.Set) criterion {
+	return func(at scope) (search.Key, error) {
+		if at.foreign {
+			return search.Key{}, errForeign
+		}
+		var uids []spool.UID
+		for _, r := range set.Fixed(at.view.Len()) {
+			uids = at.view.Numbered(uids, r.Start, r.Stop)
+		}
+		slices.Sort(uids)
+		return search.UIDs(slices.Compact(uids)), nil
+	}
+}
+
+// flagKey returns the keys that have no argument.
+func flagKey(word string) (search.Key, bool) {
+	switch word {
+	case "ALL", "OLD":
+		return search.Key{}, true
+	case "RECENT", "NEW":
+		return search.Nothing(), true
+	case "ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN":
+		return search.Flag(imap.Flag(`\` + word[:1] + strings.ToLower(word[1:]))), true
+	case "UNANSWERED", "UNDELETED", "UNDRAFT", "UNFLAGGED", "UNSEEN":
+		return search.Not(search.Flag(imap.Flag(`\` + word[2:3] + strings.ToLower(word[3:])))), true
+	case "SAVEDATESUPPORTED":
+		return search.Key{}, true
+	}
+	return search.Key{}, false
+}
+
+// argument reads the keys that have one, or two.
+func (p *searchParser) argument(word string) search.Key {
+	d := p.d
+	day := 24 * time.Hour
+	text := func() string { d.Space(); return d.AString() }
+	date := func() time.Time { d.Space(); return d.Date() }
+	switch word {
+	case "KEYWORD":
+		d.Space()
+		return search.Flag(d.Flag())
+	case "UNKEYWORD":
+		d.Space()
+		return search.Not(search.Flag(d.Flag()))
+	case "LARGER":
+		d.Space()
+		return search.Larger(int64(d.Number64()))
+	case "SMALLER":
+		d.Space()
+		return search.Smaller(int64(d.Number64()))
+	case "BCC", "CC", "FROM", "SUBJECT", "TO":
+		return search.Field(word, text())
+	case "HEADER":
+		name := text()
+		return search.Field(name, text())
+	case "BODY":
+		return search.Body(text())
+	case "TEXT":
+		return search.Anywhere(text())
+	case "BEFORE":
+		return search.Between(search.Internal, time.Time{}, date())
+	case "SINCE":
+		return search.Between(search.Internal, date(), time.Time{})
+	case "ON":
+		t := date()
+		return search.Between(search.Internal, t, t.Add(day))
+	case "SENTBEFORE":
+		return search.Between(search.Sent, time.Time{}, date())
+	case "SENTSINCE":
+		return search.Between(search.Sent, date(), time.Time{})
+	case "SENTON":
+		t := date()
+		return search.Between(search.Sent, t, t.Add(day))
+	case "SAVEDBEFORE":
+		return search.Between(search.Saved, time.Time{}, date())
+	case "SAVEDSINCE":
+		return search.Between(search.Saved, date(), time.Time{})
+	case "SAVEDON":
+		t := date()
+		return search.Between(search.Saved, t, t.Add(day))
+	case "OLDER", "YOUNGER":
+		d.Space()
+		n := d.Number()
+		if n == 0 {
+			d.Fail("An interval of 0 seconds makes no sense")
+		}
+		k := search.Younger(time.Duration(n)*time.Second, p.now())
+		if word == "OLDER" {
+			return search.Not(k)
+		}
+		return k
+	case "MODSEQ":
+		return p.modseq()
+	case "EMAILID":
+		id, is := strings.CutPrefix(text(), "M")
+		if !is {
+			return search.Nothing()
+		}
+		return search.ID(id)
+	case "THREADID":
+		text()
+		return search.Nothing()
+	}
+	d.Fail("Unknown SEARCH key")
+	return search.Key{}
+}
+
+// modseq reads MODSEQ with or without the name and type of an entry, which make
+// no difference here (RFC 7162 section 3.1.5).
+func (p *searchParser) modseq() search.Key {
+	d := p.d
+	p.r.modseq = true
+	d.Space()
+	if d.Peek() == '"' {
+		_ = d.String()
+		d.Space()
+		d.Atom()
+		d.Space()
+	}
+	return search.ModSeq(spool.ModSeq(d.Number64()))
+}

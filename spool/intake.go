@@ -15,9 +15,30 @@ type Intake interface {
 	// Create opens a staging area for one message. It fails with ErrFull or
 	// ErrReadOnly before a body is transferred in vain.
 	Create() (Staged, error)
+	// CommitAll commits several messages as one: all of them are stored, in
+	// their order, and the entry of replaced, unless that is the zero Place, is
+	// removed in the same step; or nothing happens. It fails with ErrNotFound if
+	// that entry is not there, and else as Staged.Commit does. Each message ends
+	// its Staged. At most MaxTogether.
+	CommitAll(ctx context.Context, list []Staging, replaced Place) ([]Receipt, error)
 }
 
-// Staged is a message on its way in. Exactly one of Commit, Settle (as a
+// MaxTogether bounds the messages of one CommitAll.
+const MaxTogether = 100
+
+// Staging is a message to be committed together with others.
+type Staging struct {
+	Staged  Staged
+	Message Message
+}
+
+// Place is where an entry is.
+type Place struct {
+	Mailbox MailboxID
+	UID     UID
+}
+
+// Staged is a message on its way in. Exactly one of Commit, CommitAll, Settle (as a
 // Report) and Abort ends it; Abort after another end does nothing. It is not
 // safe for concurrent use.
 type Staged interface {

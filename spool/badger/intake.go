@@ -28,6 +28,8 @@ type staged struct {
 	pieces   []segment.Ref
 	unsynced int
 	ended    bool
+	// apart: the body goes to the segments even if it is short.
+	apart bool
 }
 
 // Create opens a staging area.
@@ -211,7 +213,7 @@ func (s *staged) prepare(m spool.Message) (*commitment, error) {
 // place decides where the body is, and puts the rest of it there.
 func (c *commitment) place() error {
 	s, head := c.s, c.m.Head
-	if n := len(head) + len(s.buf); len(s.pieces) == 0 && n <= inlineSize {
+	if n := len(head) + len(s.buf); len(s.pieces) == 0 && n <= inlineSize && (!s.apart || n == 0) {
 		if len(head) == 0 {
 			c.inline = s.buf
 			return nil

@@ -35,7 +35,7 @@ type Harness struct {
 // order where none is named, no wording of errors.
 func Run(t *testing.T, open Opener) {
 	tests := slices.Concat(
-		intakeTests(), bodyTests(),
+		intakeTests(), togetherTests(), bodyTests(),
 		leaseTests(), destinationTests(), settleTests(), orderTests(), timerTests(), adminTests(), countTests(),
 		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(), storyTests(),
 	)

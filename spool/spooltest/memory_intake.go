@@ -93,6 +93,67 @@ func (s *memoryStaged) commit(ctx context.Context, msg spool.Message) (spool.Rec
 	return m.store(s, msg), nil
 }
 
+// CommitAll implements spool.Intake.
+func (m *Memory) CommitAll(ctx context.Context, list []spool.Staging, replaced spool.Place) ([]spool.Receipt, error) {
+	r, err := m.commitAll(ctx, list, replaced)
+	if err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	if err := m.faults.check(OpCommitted); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (m *Memory) commitAll(ctx context.Context, list []spool.Staging, replaced spool.Place) ([]spool.Receipt, error) {
+	if err := m.enter(OpCommit); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	if err := uncertain(ctx); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || len(list) > spool.MaxTogether {
+		return nil, errors.New("no messages, or too many")
+	}
+	var box *memoryMailbox
+	if replaced != (spool.Place{}) {
+		var err error
+		if box, err = m.byID(replaced.Mailbox); err != nil {
+			return nil, err
+		}
+		if len(box.pick([]spool.UID{replaced.UID})) == 0 {
+			return nil, spool.ErrNotFound
+		}
+	}
+	var staged []*memoryStaged
+	for _, one := range list {
+		s, ours := one.Staged.(*memoryStaged)
+		if !ours || s.m != m || slices.Contains(staged, s) {
+			return nil, errors.New("a message of another spool, or twice the same")
+		}
+		if err := m.checkMessage(s, one.Message); err != nil {
+			return nil, err
+		}
+		staged = append(staged, s)
+	}
+	for i, s := range staged {
+		if err := m.checkOnce(s, list[i].Message); err != nil {
+			return nil, err
+		}
+	}
+	var out []spool.Receipt
+	for i, s := range staged {
+		out = append(out, m.store(s, list[i].Message))
+	}
+	if box != nil {
+		box.row.ModSeq++
+		m.removeEntries(box, []spool.UID{replaced.UID})
+		m.notify(box.row.ID)
+	}
+	return out, nil
+}
+
 // memoryOnce is a message that must not be taken again until then.
 type memoryOnce struct {
 	id    mail.ID

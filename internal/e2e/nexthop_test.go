@@ -9,14 +9,17 @@ import (
 )
 
 // away sends everything that is not local to a stand-in.
-func away(s *standin.Server) string {
+func away(s *standin.Server) string { return toward(s.Addr()) }
+
+// toward sends everything that is not local to an address.
+func toward(addr string) string {
 	return fmt.Sprintf(`
 [[route]]
 name = "away"
 domains = ["*"]
 next_hop = ["%s"]
 tls = "none"
-`, s.Addr())
+`, addr)
 }
 
 // quick is a schedule for the impatient, with more keys of [queue].

@@ -21,12 +21,12 @@ type story struct {
 		QueueID   string `json:"queue_id"`
 	}
 	Events []struct {
-		Kind, Host, Addr, TLS, By, Text, Ref string
-		QueueID                              string `json:"queue_id"`
-		To                                   []string
-		Attempt                              int
-		Seconds                              float64
-		Status                               struct {
+		Kind, Host, Addr, TLS, Verified, By, Text, Ref string
+		QueueID                                        string `json:"queue_id"`
+		To                                             []string
+		Attempt                                        int
+		Seconds                                        float64
+		Status                                         struct {
 			Code int
 			Text string
 		}

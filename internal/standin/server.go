@@ -130,6 +130,10 @@ type Message struct {
 	RcptParams []string
 	// Data is the message, unstuffed.
 	Data []byte
+	// Session counts the connections from 1 on, Turn the messages of one whose
+	// end was seen; Done is when the reply to it was due.
+	Session, Turn int
+	Done          time.Time
 	// Helo, TLS and Account are the session's.
 	Helo    string
 	TLS     bool
@@ -281,6 +285,7 @@ func (s *Server) Commands() []string {
 }
 
 func (s *Server) record(m Message) {
+	m.Done = time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.messages = append(s.messages, m)
@@ -318,14 +323,15 @@ func (s *Server) serve() {
 		if err != nil {
 			return
 		}
-		if !s.admit(conn) {
+		number, ok := s.admit(conn)
+		if !ok {
 			conn.Close()
 			return
 		}
 		go func() {
 			defer s.sessions.Done()
 			defer s.dismiss(conn)
-			session := newSession(s, conn)
+			session := newSession(s, conn, number)
 			if s.opt.TLS == ImplicitTLS && session.encrypt() != nil {
 				return
 			}
@@ -335,19 +341,20 @@ func (s *Server) serve() {
 	}
 }
 
-func (s *Server) admit(conn net.Conn) bool {
+// admit counts a connection, unless the server closes.
+func (s *Server) admit(conn net.Conn) (number int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-s.closing:
-		return false
+		return 0, false
 	default:
 	}
 	s.conns[conn] = true
 	s.accepted++
 	s.most = max(s.most, len(s.conns))
 	s.sessions.Add(1)
-	return true
+	return s.accepted, true
 }
 
 func (s *Server) dismiss(conn net.Conn) {

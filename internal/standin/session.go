@@ -30,12 +30,12 @@ type session struct {
 	// fresh tells that no transaction has used the script yet.
 	fresh bool
 	msg   *Message // of the transaction, nil outside
-	// taken counts the messages.
-	taken int
+	// number is which connection it is, taken counts its messages.
+	number, taken int
 }
 
-func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, script: srv.script(), fresh: true}
+func newSession(srv *Server, conn net.Conn, number int) *session {
+	s := &session{srv: srv, number: number, script: srv.script(), fresh: true}
 	s.speak(worn(conn, s.script, srv.closing))
 	return s
 }
@@ -392,6 +392,7 @@ func (s *session) amid() error {
 // finish answers the end of a message.
 func (s *session) finish(msg *Message) error {
 	s.taken++
+	msg.Session, msg.Turn = s.number, s.taken
 	if s.srv.opt.LMTP {
 		for i, to := range msg.To {
 			one := *msg

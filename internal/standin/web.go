@@ -3,6 +3,7 @@ package standin
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -27,10 +28,27 @@ type Web struct {
 func NewWeb(cert *Certificate) *Web {
 	w := &Web{pages: make(map[string]http.HandlerFunc)}
 	w.srv = httptest.NewUnstartedServer(http.HandlerFunc(w.serve))
+	w.start(cert)
+	return w
+}
+
+// NewWebAt is NewWeb at an address of this machine, "127.0.0.9:443", for those
+// that cannot be told of another port.
+func NewWebAt(addr string, cert *Certificate) (*Web, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("standin: %w", err)
+	}
+	w := &Web{pages: make(map[string]http.HandlerFunc)}
+	w.srv = &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(w.serve)}}
+	w.start(cert)
+	return w, nil
+}
+
+func (w *Web) start(cert *Certificate) {
 	w.srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert.Certificate}, MinVersion: tls.VersionTLS12}
 	w.srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	w.srv.StartTLS()
-	return w
 }
 
 func (w *Web) serve(rw http.ResponseWriter, r *http.Request) {

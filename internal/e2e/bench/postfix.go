@@ -12,8 +12,11 @@ import (
 // Postfix is an instance of its own in a folder of its own. It relays mail of
 // this machine for everybody, and has no mail of its own.
 type Postfix struct {
-	// Queue is the folder of its queues.
-	Queue  string
+	// Listen is where it listens; without one it is a free port of 127.0.0.1.
+	Listen string
+	// Queue is the folder of its queues, Log the file of what it says.
+	Queue, Log string
+
 	config string
 	*Process
 }
@@ -42,7 +45,7 @@ in_flow_delay = 0
 `
 
 const postfixMaster = `
-127.0.0.1:%d inet n - n - - smtpd
+%s inet n - n - - smtpd
 pickup    unix  n - n 60   1 pickup
 cleanup   unix  n - n -    0 cleanup
 qmgr      unix  n - n 300  1 qmgr
@@ -72,9 +75,12 @@ postlog   unix-dgram n - n - 1 postlogd
 // Start runs it, with more lines of main.cf, and returns where it listens and
 // the process that all its others come from. It needs Debian's package and root.
 func (p *Postfix) Start(ctx context.Context, dir, more string) (string, int, error) {
-	port, err := FreePort()
-	if err != nil {
-		return "", 0, err
+	if p.Listen == "" {
+		port, err := FreePort()
+		if err != nil {
+			return "", 0, err
+		}
+		p.Listen = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	p.config = filepath.Join(dir, "postfix")
 	p.Queue = filepath.Join(dir, "queue")
@@ -85,7 +91,7 @@ func (p *Postfix) Start(ctx context.Context, dir, more string) (string, int, err
 	}
 	for name, text := range map[string]string{
 		"main.cf":   fmt.Sprintf(postfixMain, dir) + more,
-		"master.cf": fmt.Sprintf(postfixMaster, port),
+		"master.cf": fmt.Sprintf(postfixMaster, p.Listen),
 	} {
 		if err := os.WriteFile(filepath.Join(p.config, name), []byte(text), 0o644); err != nil {
 			return "", 0, err
@@ -95,11 +101,12 @@ func (p *Postfix) Start(ctx context.Context, dir, more string) (string, int, err
 		return "", 0, fmt.Errorf("is the postfix package installed, and are you root? %w: %s", err, out)
 	}
 	// It makes the folders of its queue itself.
-	p.Process, err = StartProcess(filepath.Join(dir, "log"), "postfix", "-c", p.config, "start-fg")
-	if err != nil {
+	p.Log = filepath.Join(dir, "log")
+	var err error
+	if p.Process, err = StartProcess(p.Log, "postfix", "-c", p.config, "start-fg"); err != nil {
 		return "", 0, err
 	}
-	return fmt.Sprintf("127.0.0.1:%d", port), p.Cmd.Process.Pid, nil
+	return p.Listen, p.Cmd.Process.Pid, nil
 }
 
 // Stop asks for a stop as an administrator would: a signal to what was started

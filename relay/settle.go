@@ -258,6 +258,7 @@ func (r *Runner) about(l spool.Lease, v verdict, i int) dsn.Recipient {
 // logEnds writes one line for each recipient that has left the queue without
 // delivery, and one for a task that is parked.
 func (r *Runner) logEnds(l spool.Lease, s spool.Settlement, buried bool) {
+	r.opt.Logger.Debug("settled", attrs(l)...)
 	for i, result := range s.Results {
 		if !result.Ended || result.Status.Class() != mail.Permanent {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestRelayKill(t *testing.T) {
 	t.Parallel()
 	hop := nextHop(t, standin.Options{Extra: []string{"CHUNKING"}})
 	gate := hold(hop)
-	d := newDaemon(t, away(hop), quick("per_destination = 8\n"))
+	d := newDaemon(t, away(hop), quick("per_destination = 8\n"), "[log]\nlevel = \"debug\"\n")
 	var all shipment
 	for range *kills {
 		all.fill(t, d, hop)
@@ -73,7 +74,7 @@ func TestRelayKill(t *testing.T) {
 	}
 	close(gate)
 	d.emptied()
-	all.judge(t, hop)
+	all.judge(t, d, hop)
 }
 
 // pause is a while that the next hop takes over a message.
@@ -99,17 +100,11 @@ func arrived(t *testing.T, hop *standin.Server, n int) {
 }
 
 // judge looks for each recipient of each message at the next hop. A transaction
-// that was repeated must be one whose reply, or the record of it, a kill can have
-// cut short: of all those of its connection the last, or the one before, whose
-// outcome is written down while the next one begins.
-func (s *shipment) judge(t *testing.T, hop *standin.Server) {
+// may have been made again only if the record of its outcome was not yet durable,
+// that is, if no daemon said that it had settled the task.
+func (s *shipment) judge(t *testing.T, d *daemon, hop *standin.Server) {
 	t.Helper()
-	const overlap = 1
 	messages := hop.Messages()
-	last := make(map[int]int) // the turns of sessions
-	for _, m := range messages {
-		last[m.Session] = max(last[m.Session], m.Turn)
-	}
 	seen := make(map[string][]standin.Message)
 	for _, m := range messages {
 		n := number(m.Data)
@@ -131,14 +126,20 @@ func (s *shipment) judge(t *testing.T, hop *standin.Server) {
 			}
 			for _, m := range copies[:len(copies)-1] {
 				repeated[[2]int{m.Session, m.Turn}] = m
-				if m.Turn < last[m.Session]-overlap {
-					t.Errorf("message %d reached %s again, though its transaction was over: %d of %d in its connection", n, to, m.Turn, last[m.Session])
-				}
 			}
 		}
 	}
 	for key := range seen {
 		t.Errorf("nobody sent %s", key)
+	}
+	settled := make(map[string]int)
+	for _, m := range regexp.MustCompile(`msg=settled .*task=(\S+)`).FindAllStringSubmatch(d.log.String(), -1) {
+		if settled[m[1]]++; settled[m[1]] == 2 {
+			t.Errorf("task %s was delivered again, though it was settled", m[1])
+		}
+	}
+	if len(settled) == 0 {
+		t.Error("the log tells of no task that was settled")
 	}
 	answered, longest := 0, time.Duration(0)
 	for _, m := range repeated {

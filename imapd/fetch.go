@@ -44,6 +44,9 @@ func (s *session) parseFetch(d *wire.Decoder, c call) action {
 				q.changedSince, q.modseq = spool.ModSeq(d.Number64()), true
 			case word == "VANISHED" && c.uid && s.has(qresync):
 				q.vanished = true
+			case word == "PARTIAL" && c.uid && !q.window.set():
+				d.Space()
+				q.window = parseWindow(d)
 			default:
 				d.Fail("Unknown modifier of FETCH")
 			}
@@ -65,6 +68,10 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 	uids, err := s.resolve(set, byUID)
 	if err != nil {
 		return err
+	}
+	if q.window.set() {
+		from, to := q.window.bounds(len(uids))
+		uids = uids[from:to]
 	}
 	asked := len(uids)
 	if q.vanished {

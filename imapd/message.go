@@ -22,6 +22,8 @@ type message struct {
 	seq       uint32
 	body      spool.Body
 	structure *structure.Message
+	// score is how well fuzzy keys found it, the least of it; 0 if none looked.
+	score uint8
 	// ahead is how much of its sections is in memory.
 	ahead int64
 }
@@ -36,6 +38,21 @@ func (m *message) close() {
 
 func (m *message) Seq() uint32         { return m.seq }
 func (m *message) Entry() *spool.Entry { return &m.entry }
+
+// Found notes how well a key found it.
+func (m *message) Found(score uint8) {
+	if m.score == 0 || score < m.score {
+		m.score = score
+	}
+}
+
+// relevancy is how well it was found (RFC 6203 section 4).
+func (m *message) relevancy() uint8 {
+	if m.score == 0 {
+		return search.Exact
+	}
+	return m.score
+}
 
 func (m *message) open() error {
 	if m.body != nil {

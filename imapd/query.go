@@ -21,6 +21,8 @@ type query struct {
 	// nothing. vanished tells of what is gone since then, too.
 	changedSince spool.ModSeq
 	vanished     bool
+	// window is which of the messages are meant (RFC 9394).
+	window window
 }
 
 // sectionKind is what of a section is asked for.

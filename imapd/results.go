@@ -16,6 +16,7 @@ type results struct {
 	min, max, all, count, save bool
 	partial                    window
 	update                     bool
+	relevancy                  bool // RFC 6203
 	// sorted tells that the order is not the mailbox's.
 	sorted         bool
 	modseq         bool // MODSEQ is a key: the highest is told
@@ -41,6 +42,8 @@ func (r *results) option(d *wire.Decoder) {
 		}
 		d.Space()
 		r.partial = parseWindow(d)
+	case "RELEVANCY":
+		r.relevancy = true
 	case "UPDATE":
 		r.update = true
 	case "CONTEXT":
@@ -186,6 +189,9 @@ func (s *session) tellESearch(c call, r *results, found findings, mailbox string
 			s.out.Raw("NIL)")
 		}
 	}
+	if r.relevancy {
+		s.tellScores(r, found.scores)
+	}
 	if r.count {
 		s.out.Raw(" COUNT ").Number(uint64(len(nums)))
 	}
@@ -193,4 +199,24 @@ func (s *session) tellESearch(c call, r *results, found findings, mailbox string
 		s.out.Raw(" MODSEQ ").Number(uint64(found.highest))
 	}
 	s.out.CRLF()
+}
+
+// tellScores writes how well messages were found, in the order of ALL or PARTIAL
+// (RFC 6203 section 4).
+func (s *session) tellScores(r *results, scores []uint8) {
+	if r.partial.set() {
+		from, to := r.partial.bounds(len(scores))
+		scores = scores[from:to]
+	}
+	if len(scores) == 0 {
+		return
+	}
+	s.out.Raw(" RELEVANCY (")
+	for i, score := range scores {
+		if i > 0 {
+			s.out.Raw(" ")
+		}
+		s.out.Number32(uint32(score))
+	}
+	s.out.Raw(")")
 }

@@ -93,7 +93,7 @@ func (s *session) begin(c call, r *results) (*searchContext, error) {
 // told.
 type findings struct {
 	uids []spool.UID
-	// scores are how well they were found, one for each, if anybody asked.
+	// scores are how well they were found, one for each.
 	scores []uint8
 	// highest is the highest ModSeq of them.
 	highest spool.ModSeq
@@ -103,6 +103,7 @@ type findings struct {
 func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
 	err = s.scan(v, k, v.Numbered(nil, 1, v.Len()), func(m *message) error {
 		f.uids = append(f.uids, m.entry.UID)
+		f.scores = append(f.scores, m.relevancy())
 		f.highest = max(f.highest, m.entry.ModSeq)
 		return nil
 	})

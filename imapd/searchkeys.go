@@ -35,6 +35,8 @@ type searchParser struct {
 	r   *results
 	now func() time.Time
 	n   int // keys so far
+	// fuzzy tells that the key is under a FUZZY.
+	fuzzy bool
 }
 
 // maxKeys bounds the keys of one SEARCH.
@@ -97,6 +99,12 @@ func (p *searchParser) key(word string) criterion {
 			k, err := inner(at)
 			return search.Not(k), err
 		}
+	case "FUZZY":
+		d.Space()
+		before := p.fuzzy
+		p.fuzzy = true
+		defer func() { p.fuzzy = before }()
+		return p.key(p.word())
 	case "OR":
 		d.Space()
 		a := p.key(p.word())
@@ -194,13 +202,19 @@ func (p *searchParser) argument(word string) search.Key {
 		d.Space()
 		return search.Smaller(int64(d.Number64()))
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
-		return search.Field(word, text())
+		return p.field(word, text())
 	case "HEADER":
 		name := text()
-		return search.Field(name, text())
+		return p.field(name, text())
 	case "BODY":
+		if p.fuzzy {
+			return search.FuzzyText(text(), false)
+		}
 		return search.Body(text())
 	case "TEXT":
+		if p.fuzzy {
+			return search.FuzzyText(text(), true)
+		}
 		return search.Anywhere(text())
 	case "BEFORE":
 		return search.Between(search.Internal, time.Time{}, date())
@@ -248,6 +262,14 @@ func (p *searchParser) argument(word string) search.Key {
 	}
 	d.Fail("Unknown SEARCH key")
 	return search.Key{}
+}
+
+// field makes a key of a header field.
+func (p *searchParser) field(name, value string) search.Key {
+	if p.fuzzy && value != "" {
+		return search.FuzzyField(name, value)
+	}
+	return search.Field(name, value)
 }
 
 // modseq reads MODSEQ with or without the name and type of an entry, which make

@@ -82,6 +82,8 @@ func sortCriterion(word string) (order.Criterion, bool) {
 		return order.DisplayFrom, true
 	case "DISPLAYTO":
 		return order.DisplayTo, true
+	case "RELEVANCY":
+		return order.Relevancy, true
 	}
 	return 0, false
 }
@@ -109,6 +111,7 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	by.Sort(rows)
 	for _, row := range rows {
 		found.uids = append(found.uids, row.UID)
+		found.scores = append(found.scores, row.Score)
 	}
 	if r.save {
 		s.box.saved = r.saved(found.uids)
@@ -132,13 +135,13 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 // place, too.
 func newRow(by *order.Sorter, m *message) (order.Row, error) {
 	if !by.NeedsStructure() {
-		return by.NewRow(&m.entry, nil, 0), nil
+		return by.NewRow(&m.entry, nil, m.relevancy()), nil
 	}
 	st, err := m.Structure()
 	if err != nil && !unreadable(err) {
 		return order.Row{}, err
 	}
-	return by.NewRow(&m.entry, st, 0), nil
+	return by.NewRow(&m.entry, st, m.relevancy()), nil
 }
 
 // parseThread reads THREAD (RFC 5256).

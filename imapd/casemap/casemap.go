@@ -57,3 +57,20 @@ func appendRune(dst []byte, r rune) []byte {
 	}
 	return append(dst, s...)
 }
+
+// Unmarked returns the folded form without the accents.
+func Unmarked(s string) string { return string(WithoutMarks([]byte(Fold(s)))) }
+
+// WithoutMarks removes accents from folded text, in place: the combining
+// characters U+0300 to U+036F.
+func WithoutMarks(b []byte) []byte {
+	out := b[:0]
+	for i := 0; i < len(b); i++ {
+		if c := b[i]; i+1 < len(b) && (c == 0xcc && b[i+1] >= 0x80 || c == 0xcd && b[i+1] >= 0x80 && b[i+1] <= 0xaf) {
+			i++
+			continue
+		}
+		out = append(out, b[i])
+	}
+	return out
+}

@@ -83,3 +83,18 @@ func isASCII(s string) bool {
 	}
 	return true
 }
+
+func TestUnmarked(t *testing.T) {
+	for s, want := range map[string]string{
+		"":            "",
+		"École Šašek": "ECOLE SASEK",
+		"привет":      "ПРИВЕТ",
+		"й":           "И",
+		"\xcc":        "\xcc",
+		"ͰΆ":          "ͰΑ",
+	} {
+		if got := Unmarked(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}

@@ -45,6 +45,7 @@ func (k Key) NeedsStructure() bool { return k.By != Arrival && k.By != Size && k
 // Row is a message with the values of the keys.
 type Row struct {
 	UID    spool.UID
+	Score  uint8 // the relevancy
 	values []value
 }
 
@@ -63,7 +64,7 @@ func (s *Sorter) NeedsStructure() bool { return slices.ContainsFunc(s.Keys, Key.
 // NewRow takes of a message what its place depends on. The structure may be nil
 // if it is not needed, or cannot be read. Relevancy is from 1 to 100.
 func (s *Sorter) NewRow(e *spool.Entry, m *structure.Message, relevancy uint8) Row {
-	row := Row{UID: e.UID, values: make([]value, len(s.Keys))}
+	row := Row{UID: e.UID, Score: relevancy, values: make([]value, len(s.Keys))}
 	for i, k := range s.Keys {
 		row.values[i] = k.value(e, m, relevancy)
 	}

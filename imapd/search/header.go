@@ -9,28 +9,43 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/text/encoding/htmlindex"
 
+	"restante/imapd/casemap"
 	"restante/internal/header"
 )
 
-// matchField looks for a string in a header field. The fields that every
-// client asks for are in the stored envelope.
+// matchField looks for a string in a header field.
 func matchField(f imap.SearchCriteriaHeaderField, m Message) (bool, error) {
 	want := foldText(f.Value)
-	if text, ok, err := fromEnvelope(f.Key, m); err != nil {
+	return fieldTexts(f.Key, m, func(text string) bool { return strings.Contains(foldText(text), want) })
+}
+
+// fieldTexts visits the fields of a name as readers see them, until one is right.
+// Those that every client asks for are in the stored envelope.
+func fieldTexts(name string, m Message, right func(text string) bool) (bool, error) {
+	if text, ok, err := fromEnvelope(name, m); err != nil {
 		return false, fmt.Errorf("search header: %w", err)
 	} else if ok {
-		return strings.Contains(foldText(text), want), nil
+		return right(text), nil
 	}
 	head, err := m.Header()
 	if err != nil {
 		return false, fmt.Errorf("search header: %w", err)
 	}
 	for _, field := range header.Parse(head).Fields() {
-		if strings.EqualFold(field.Name, f.Key) && strings.Contains(foldText(decodeHeader(field.Value())), want) {
+		if strings.EqualFold(field.Name, name) && right(decodeHeader(field.Value())) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// headerText is all of the header, as readers see it.
+func headerText(m Message) (string, error) {
+	head, err := m.Header()
+	if err != nil {
+		return "", fmt.Errorf("search header: %w", err)
+	}
+	return decodeHeader(unfold(string(head))), nil
 }
 
 // fromEnvelope returns the text of a field, as a reader sees it. It is not ok
@@ -114,4 +129,4 @@ func unfold(s string) string {
 	return strings.NewReplacer("\r\n ", " ", "\r\n\t", "\t", "\n ", " ", "\n\t", "\t").Replace(s)
 }
 
-func foldText(s string) string { return strings.ToLower(s) }
+func foldText(s string) string { return casemap.Fold(s) }

@@ -4,8 +4,8 @@
 // text last. Only the last two open the body.
 //
 // Text is searched while it streams by, after its transfer encoding and its
-// character set were undone; letters are equal whatever their case, in the
-// text itself only those of ASCII. Memory does not depend on the message, but
+// character set were undone; letters are equal whatever their case (package
+// casemap), across the borders of what is read in one go, too. Memory does not depend on the message, but
 // for a header, of which the first MaxHeader octets are looked at. Time is
 // linear in the message for each of the keys' strings.
 package search
@@ -37,6 +37,8 @@ type Message interface {
 	Header() ([]byte, error)
 	// Octets reads the body from off up to end.
 	Octets(off, end int64) (io.Reader, error)
+	// Found is told by a fuzzy key how well it found the message, from 1 to 100.
+	Found(score uint8)
 }
 
 // Cost is how far a key has to look.
@@ -239,11 +241,11 @@ func matchText(body, text []string, m Message) (bool, error) {
 	}
 	wanted := newNeedles(body)
 	if len(text) > 0 {
-		head, err := m.Header()
+		words, err := headerText(m)
 		if err != nil {
-			return false, fmt.Errorf("search header: %w", err)
+			return false, err
 		}
-		words := foldText(decodeHeader(unfold(string(head))))
+		words = foldText(words)
 		for _, t := range text {
 			if !strings.Contains(words, foldText(t)) {
 				wanted.add(t)

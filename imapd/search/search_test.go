@@ -20,8 +20,10 @@ type message struct {
 	text   string
 	opened bool
 	err    error
+	score  uint8
 }
 
+func (m *message) Found(score uint8)   { m.score = score }
 func (m *message) Seq() uint32         { return 3 }
 func (m *message) Entry() *spool.Entry { return &m.entry }
 func (m *message) Structure() (*structure.Message, error) {

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding/htmlindex"
 
+	"restante/imapd/casemap"
 	"restante/internal/decode"
 	"restante/internal/structure"
 )
 
+// chunk is how much of a text is looked at in one go, in octets.
 const chunk = 32 << 10
 
 // needles are strings that are looked for in several texts; each has to be in
@@ -19,6 +22,11 @@ const chunk = 32 << 10
 type needles struct {
 	left    [][]byte
 	longest int
+	// unmarked leaves accents out of account.
+	unmarked bool
+	// raw is what was read, text the folded form of it; both are used again for
+	// the next part.
+	raw, text []byte
 }
 
 func newNeedles(list []string) *needles {
@@ -31,49 +39,56 @@ func newNeedles(list []string) *needles {
 
 func (n *needles) add(s string) {
 	if s != "" {
-		n.left = append(n.left, foldASCII([]byte(s)))
-		n.longest = max(n.longest, len(s))
+		b := []byte(n.fold(s))
+		n.left = append(n.left, b)
+		n.longest = max(n.longest, len(b))
 	}
+}
+
+func (n *needles) fold(s string) string {
+	if n.unmarked {
+		return casemap.Unmarked(s)
+	}
+	return casemap.Fold(s)
 }
 
 func (n *needles) allFound() bool { return len(n.left) == 0 }
 
 // search reads r up to where everything was found.
 func (n *needles) search(r io.Reader) error {
-	buf := make([]byte, 0, chunk+n.longest)
+	if n.raw == nil {
+		n.raw = make([]byte, chunk+utf8.UTFMax)
+	}
+	text, held := n.text[:0], 0
 	for !n.allFound() {
-		got, err := io.ReadFull(r, buf[len(buf):len(buf)+chunk])
-		fresh := buf[len(buf) : len(buf)+got]
-		foldASCII(fresh)
-		buf = buf[:len(buf)+got]
+		got, err := io.ReadFull(r, n.raw[held:held+chunk])
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return err
+		}
+		from := len(text)
+		var rest []byte
+		text, rest = casemap.Append(text, n.raw[:held+got], last)
+		held = copy(n.raw, rest)
+		if n.unmarked {
+			text = append(text[:from], casemap.WithoutMarks(text[from:])...)
+		}
 		left := n.left[:0]
 		for _, needle := range n.left {
-			if !bytes.Contains(buf, needle) {
+			if !bytes.Contains(text, needle) {
 				left = append(left, needle)
 			}
 		}
 		n.left = left
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return err
-		}
 		// What may be the beginning of a string is kept.
-		keep := min(len(buf), n.longest-1)
-		buf = append(buf[:0], buf[len(buf)-keep:]...)
+		keep := max(0, min(len(text), n.longest-1))
+		text = append(text[:0], text[len(text)-keep:]...)
+		n.text = text
+		if last {
+			return nil
+		}
 	}
 	return nil
-}
-
-// foldASCII makes letters lower case, in place.
-func foldASCII(b []byte) []byte {
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return b
 }
 
 // searchPart goes through the text of a part and of those in it. Parts that

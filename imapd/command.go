@@ -129,6 +129,8 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseGetQuota}, true
 	case "GETQUOTAROOT":
 		return command{in: members, parse: (*session).parseGetQuotaRoot}, true
+	case "ESEARCH":
+		return command{in: members, parse: (*session).parseESearch}, true
 	case "CLOSE", "UNSELECT":
 		return command{in: selected, parse: (*session).parseClose}, true
 	case "EXPUNGE":

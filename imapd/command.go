@@ -131,6 +131,8 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseGetQuotaRoot}, true
 	case "ESEARCH":
 		return command{in: members, parse: (*session).parseESearch}, true
+	case "REPLACE":
+		return command{in: selected, parse: (*session).parseReplace, byUID: true, numbers: true}, true
 	case "CLOSE", "UNSELECT":
 		return command{in: selected, parse: (*session).parseClose}, true
 	case "EXPUNGE":

@@ -188,6 +188,13 @@ func (q *query) section(d *wire.Decoder, name string) {
 
 // path reads "1.2.MIME".
 func (item *sectionItem) path(d *wire.Decoder, spec string) {
+	if !item.parsePath(spec) {
+		d.Fail("Malformed section")
+	}
+}
+
+// parsePath is path; it is false for what is none.
+func (item *sectionItem) parsePath(spec string) bool {
 	for spec != "" {
 		first, rest, more := strings.Cut(spec, ".")
 		n, err := strconv.ParseUint(first, 10, 31)
@@ -195,16 +202,14 @@ func (item *sectionItem) path(d *wire.Decoder, spec string) {
 			break
 		}
 		if n == 0 || more && rest == "" || len(item.part) > 1000 {
-			d.Fail("Malformed section")
-			return
+			return false
 		}
 		item.part, spec = append(item.part, int(n)), rest
 	}
 	switch {
 	case spec == "":
-		return
 	case item.kind != bodySection:
-		d.Fail("Malformed section")
+		return false
 	case spec == "HEADER":
 		item.specifier = imap.PartSpecifierHeader
 	case spec == "TEXT":
@@ -215,6 +220,7 @@ func (item *sectionItem) path(d *wire.Decoder, spec string) {
 		item.specifier, item.not = imap.PartSpecifierHeader, spec == "HEADER.FIELDS.NOT"
 		item.fields = []string{}
 	default:
-		d.Fail("Malformed section")
+		return false
 	}
+	return true
 }

@@ -30,11 +30,13 @@ func TestWaiting(t *testing.T) {
 		name, addr string
 		hop        *standin.Server
 		script     standin.Script
+		none       bool
 	}{
 		{name: "451 to each recipient", hop: nextHop(t, standin.Options{}), script: later},
 		{name: "451 in the place of a greeting", hop: nextHop(t, standin.Options{}), script: standin.Script{{At: standin.Connect, Code: 451, Text: "4.3.2 not now"}}},
 		{name: "no word", hop: nextHop(t, standin.Options{}), script: standin.Script{{At: standin.Connect, Wait: make(chan struct{})}}},
 		{name: "nobody there", addr: closed(t)},
+		{name: "an empty queue, to compare", addr: closed(t), none: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +47,11 @@ func TestWaiting(t *testing.T) {
 				busy = func() int { return c.hop.Connections() + len(c.hop.Commands()) }
 			}
 			d := newDaemon(t, toward(c.addr), "[queue]\nretry_min = \"10m\"\n", "[log]\nlevel = \"warn\"\n")
-			d.many(waiting)
+			messages := waiting
+			if c.none {
+				messages = 0
+			}
+			d.many(messages)
 			quiet(t, busy)
 			before := d.cpu()
 			begun := busy()
@@ -54,8 +60,8 @@ func TestWaiting(t *testing.T) {
 			percent := 100 * used.Seconds() / measured.Seconds()
 			n := len(d.queue())
 			t.Logf("%d messages wait, %d commands and connections so far: %.2f %% of a core in %v", n, begun, percent, measured)
-			if n != waiting {
-				t.Errorf("%d messages are queued, want %d", n, waiting)
+			if n != messages {
+				t.Errorf("%d messages are queued, want %d", n, messages)
 			}
 			if again := busy(); again != begun {
 				t.Errorf("%d commands or connections while it was measured", again-begun)

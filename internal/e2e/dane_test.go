@@ -44,22 +44,11 @@ func certify(t *testing.T, dir string, authority *standin.Authority, names ...st
 	return c
 }
 
-// TestPublishedTLS delivers to mail exchangers as the DNS names them, to a real
-// Postfix at port 25, with what the recipients' domains publish of its TLS: TLSA
-// records (DANE), or a policy of MTA-STS. Neither is believed blindly, nor passed
-// over.
-func TestPublishedTLS(t *testing.T) {
-	t.Parallel()
-	authority, err := standin.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, _ := peerDir(t)
-	cert := certify(t, dir, authority, "mail.sts.test", "mail.other.test")
-	mx, web := loopback(), loopback()
-	domains := "good.test, forged.test, unsigned.test, sts.test, strange.test"
-	p := startPostfix(t, mx+":25", dir, domains, "static:you/")
-
+// publish starts a name server, and a web server for policies, of domains whose
+// mail exchangers all are at one address, with a key.
+func publish(t *testing.T, authority *standin.Authority, mx string, key []byte) *standin.DNS {
+	t.Helper()
+	web := loopback()
 	policies, err := authority.Issue(standin.Spec{Names: []string{"mta-sts.sts.test", "mta-sts.strange.test"}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,10 +61,10 @@ func TestPublishedTLS(t *testing.T) {
 	for _, domain := range []string{"sts.test", "strange.test"} {
 		site.Policy(domain, "version: STSv1", "mode: enforce", "mx: mail.sts.test", "max_age: 86400")
 	}
-	key := fmt.Sprintf("%X", sha256.Sum256(cert.Certificate.Leaf.RawSubjectPublicKeyInfo))
+	ours := fmt.Sprintf("%X", sha256.Sum256(key))
 	another := strings.Repeat("5A", sha256.Size)
 	names, err := standin.NewDNS(
-		"good.test. MX 10 mail.good.test.", "mail.good.test. A "+mx, "_25._tcp.mail.good.test. TLSA 3 1 1 "+key,
+		"good.test. MX 10 mail.good.test.", "mail.good.test. A "+mx, "_25._tcp.mail.good.test. TLSA 3 1 1 "+ours,
 		"forged.test. MX 10 mail.forged.test.", "mail.forged.test. A "+mx, "_25._tcp.mail.forged.test. TLSA 3 1 1 "+another,
 		"unsigned.test. MX 10 mail.unsigned.test.", "mail.unsigned.test. A "+mx, "_25._tcp.mail.unsigned.test. TLSA 3 1 1 "+another,
 		"sts.test. MX 10 mail.sts.test.", "mail.sts.test. A "+mx, "mta-sts.sts.test. A "+web, `_mta-sts.sts.test. TXT "v=STSv1; id=1;"`,
@@ -87,9 +76,27 @@ func TestPublishedTLS(t *testing.T) {
 	t.Cleanup(func() { names.Close() })
 	names.Sign("good.test", true)
 	names.Sign("forged.test", true)
+	return names
+}
 
+// TestPublishedTLS delivers to mail exchangers as the DNS names them, to a real
+// Postfix at port 25, with what the recipients' domains publish of its TLS: TLSA
+// records (DANE), or a policy of MTA-STS. Neither is believed blindly, nor passed
+// over.
+func TestPublishedTLS(t *testing.T) {
+	t.Parallel()
+	authority, err := standin.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := peerDir(t)
+	cert := certify(t, dir, authority, "mail.sts.test", "mail.other.test")
+	mx := loopback()
+	domains := "good.test, forged.test, unsigned.test, sts.test, strange.test"
+	p := startPostfix(t, mx+":25", dir, domains, "static:you/")
+	names := publish(t, authority, mx, cert.Certificate.Leaf.RawSubjectPublicKeyInfo)
 	d := prepare(t, fmt.Sprintf("[dns]\nresolver = %q\n", names.Addr()), slow)
-	d.env = []string{"SSL_CERT_FILE=" + filepath.Join(dir, "ca.crt"), "SSL_CERT_DIR=" + dir}
+	d.env = []string{"SSL_CERT_FILE=" + filepath.Join(dir, "ca.crt"), "SSL_CERT_DIR=" + filepath.Join(dir, "none")}
 	d.start()
 	c := d.smtp()
 	delivered := 0

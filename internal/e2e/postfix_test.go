@@ -102,10 +102,6 @@ func (p *postfix) sameStory(t *testing.T, d *daemon) {
 	if s.Open || s.Events[0].Kind != "accepted" || s.Events[0].Addr != "127.0.0.1" {
 		t.Errorf("the story begins or ends wrong: %+v", s)
 	}
-	log, err := os.ReadFile(p.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
 	delivered, failed := 0, 0
 	for _, e := range s.Events {
 		switch e.Kind {
@@ -119,9 +115,7 @@ func (p *postfix) sameStory(t *testing.T, d *daemon) {
 				continue
 			}
 			for _, to := range e.To {
-				if !regexp.MustCompile(`: ` + e.QueueID + `: to=<` + to + `>.* status=sent`).Match(log) {
-					t.Errorf("Postfix does not call the message to %s %s:\n%s", to, e.QueueID, log)
-				}
+				p.logs(t, ": "+e.QueueID+": to=<"+regexp.QuoteMeta(to)+">.* status=sent")
 			}
 		case "bounced":
 			failed++
@@ -133,6 +127,18 @@ func (p *postfix) sameStory(t *testing.T, d *daemon) {
 	if delivered != 2 || failed != 1 {
 		t.Errorf("%d recipients are told to be delivered, %d returned: %s", delivered, failed, s.plot())
 	}
-	id := s.ID
-	has(t, d.must("", "trace", id), "accepted", "TLS 1.3, verified by PKIX", "User unknown", "delivered", s.Recipients[0].QueueID)
+	has(t, d.must("", "trace", s.ID), "accepted", "TLS 1.3, verified by PKIX", "User unknown", "delivered", s.Recipients[0].QueueID)
+}
+
+// logs waits until Postfix's log has a line.
+func (p *postfix) logs(t *testing.T, expr string) {
+	t.Helper()
+	line := regexp.MustCompile(expr)
+	eventually(t, "Postfix logs "+expr, func() bool {
+		log, err := os.ReadFile(p.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return line.Match(log)
+	})
 }

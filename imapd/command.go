@@ -149,8 +149,11 @@ func lookup(verb string) (command, bool) {
 		return command{in: selected, parse: (*session).parseFetch, byUID: true, numbers: true}, true
 	case "STORE":
 		return command{in: selected, parse: (*session).parseStore, byUID: true, numbers: true}, true
-	case "COPY", "MOVE":
+	case "COPY":
+		// EXPUNGE may follow it, but clients send STORE together with it.
 		return command{in: selected, parse: (*session).parseCopy, byUID: true, numbers: true}, true
+	case "MOVE":
+		return command{in: selected, parse: (*session).parseCopy, byUID: true}, true
 	}
 	return command{}, false
 }
@@ -277,6 +280,10 @@ func (s *session) refusal(err error) error {
 // tagged writes the reply to a command.
 func (s *session) tagged(tag, name string, err error) {
 	var e *imap.Error
+	var limit *wire.LimitError
+	if errors.As(err, &limit) {
+		err = bad(limit.Text)
+	}
 	s.out.Raw(tag)
 	switch {
 	case err == nil:
@@ -300,7 +307,9 @@ func (s *session) tagged(tag, name string, err error) {
 
 // lost tells whether an error is the connection's end.
 func lost(err error) bool {
-	return errors.Is(err, wire.ErrStopped) || errors.Is(err, wire.ErrTimeout) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	var network *net.OpError
+	return errors.Is(err, wire.ErrStopped) || errors.Is(err, wire.ErrTimeout) || errors.Is(err, wire.ErrLost) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)
 }
 
 // ok is a positive reply with a response code.

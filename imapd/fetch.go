@@ -18,7 +18,7 @@ const fetchBatch = 256
 func (s *session) resolve(set wire.Set, byUID bool) ([]spool.UID, error) {
 	switch {
 	case set.Saved:
-		return slices.Clone(s.box.saved), nil
+		return s.box.view.Known(s.box.saved), nil
 	case byUID:
 		return s.box.view.ByUID(set.Ranges), nil
 	}
@@ -75,7 +75,8 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 	}
 	asked := len(uids)
 	if q.vanished {
-		if err := s.tellVanished(set.Fixed(uint32(s.box.view.Last())), q.changedSince); err != nil {
+		// "*" is no bound here: what is gone may have been the last.
+		if err := s.tellVanished(set.Merged(1<<32-1), q.changedSince); err != nil {
 			return s.failure("fetch", err)
 		}
 	}
@@ -83,17 +84,14 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 	done := 0
 	var damaged error
 	for batch := range slices.Chunk(uids, fetchBatch) {
-		entries, seen, err := s.read(batch, marks)
+		entries, seen, passed, err := s.read(batch, marks, q.changedSince)
 		if err != nil {
 			return s.failure("fetch", err)
 		}
+		done += passed
 		for _, e := range entries {
 			if err := s.ctx.Err(); err != nil {
 				return s.failure("fetch", err)
-			}
-			if q.changedSince > 0 && e.ModSeq <= q.changedSince {
-				done++
-				continue
 			}
 			switch err := s.fetchOne(e, q, seen[e.UID]); {
 			case isGone(err):
@@ -150,13 +148,18 @@ func (s *session) tellVanished(ranges []wire.Range, since spool.ModSeq) error {
 	return nil
 }
 
-// read reads entries, and with marks sets \Seen on them; seen are those on
-// which it was not set before.
-func (s *session) read(uids []spool.UID, marks bool) (entries []spool.Entry, seen map[spool.UID]bool, err error) {
+// read reads entries that have changed since then, and with marks sets \Seen on
+// them; seen are those on which it was not set before, and passed is how many
+// have not changed.
+func (s *session) read(uids []spool.UID, marks bool, since spool.ModSeq) (entries []spool.Entry, seen map[spool.UID]bool, passed int, err error) {
 	var unseen []spool.UID
 	for e, err := range s.box.view.Entries(uids) {
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
+		}
+		if since > 0 && e.ModSeq <= since {
+			passed++
+			continue
 		}
 		entries = append(entries, e)
 		if e.Flags.System&spool.Seen == 0 {
@@ -164,11 +167,11 @@ func (s *session) read(uids []spool.UID, marks bool) (entries []spool.Entry, see
 		}
 	}
 	if !marks || len(unseen) == 0 {
-		return entries, nil, nil
+		return entries, nil, passed, nil
 	}
 	out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), unseen, spool.FlagAdd, spool.Flags{System: spool.Seen}, spool.ModSeqUnbounded)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	seen = make(map[spool.UID]bool, len(out.Changed))
 	for _, e := range out.Changed {
@@ -178,7 +181,7 @@ func (s *session) read(uids []spool.UID, marks bool) (entries []spool.Entry, see
 			entries[i] = e
 		}
 	}
-	return entries, seen, nil
+	return entries, seen, passed, nil
 }
 
 // fetchOne writes the response for one message. All that can fail and be
@@ -196,6 +199,10 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 			return err
 		}
 	}
+	if q.flags || marked {
+		s.box.note(e.Flags)
+		s.tellKeywords()
+	}
 	w := s.out.Raw("* ").Number32(m.seq).Raw(" FETCH (")
 	sep := ""
 	item := func(name string) *wire.Encoder {
@@ -209,7 +216,6 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 	if q.flags || marked {
 		item("FLAGS ").Flags(flagList(e.Flags))
 		s.box.view.Own([]spool.Entry{e})
-		s.box.note(e.Flags)
 	}
 	if q.modseq || marked && s.has(condstore) {
 		item("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")

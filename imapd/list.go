@@ -175,13 +175,11 @@ func (s *session) list(o *listOptions) error {
 	if o.lsub {
 		verb = "LSUB"
 	}
+	if o.recursive {
+		l.onlyHidden(o)
+	}
 	for _, name := range l.names() {
-		matched, asLevel := false, false
-		for _, p := range o.patterns {
-			if matchName(p, name) {
-				matched, asLevel = true, asLevel || strings.HasSuffix(p, "%")
-			}
-		}
+		matched, asLevel := o.matches(name)
 		if !matched || !asLevel && !l.isNamed(name) {
 			continue
 		}
@@ -202,6 +200,31 @@ func (s *session) list(o *listOptions) error {
 		}
 	}
 	return nil
+}
+
+// matches tells whether a pattern matches a name, and one that takes in levels
+// that are no mailboxes.
+func (o *listOptions) matches(name string) (matched, asLevel bool) {
+	for _, p := range o.patterns {
+		if matchName(p, name) {
+			matched, asLevel = true, asLevel || strings.HasSuffix(p, "%")
+		}
+	}
+	return matched, asLevel
+}
+
+// onlyHidden leaves of subscribedBelow the levels above names that are not listed
+// themselves: only these need CHILDINFO (RFC 5258 section 3.5).
+func (l *listing) onlyHidden(o *listOptions) {
+	clear(l.subscribedBelow)
+	for name := range l.subscribed {
+		if matched, _ := o.matches(name); matched {
+			continue
+		}
+		for parent := range above(name) {
+			l.subscribedBelow[parent] = true
+		}
+	}
 }
 
 // listData is one line of LIST.
@@ -241,7 +264,10 @@ func (l *listing) list(name string, o *listOptions) (data listData, ok bool) {
 	data.name = name
 	if !exists {
 		// \NonExistent implies \Noselect, which older clients know.
-		data.attrs = append(data.attrs, `\NonExistent`, `\Noselect`)
+		data.attrs = append(data.attrs, `\NonExistent`)
+		if !o.extended {
+			data.attrs = append(data.attrs, `\Noselect`)
+		}
 	}
 	if l.parents[name] {
 		data.attrs = append(data.attrs, `\HasChildren`)

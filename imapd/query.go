@@ -74,8 +74,11 @@ func (q *query) collects() bool {
 // parseItems reads the items of a FETCH.
 func parseItems(d *wire.Decoder) query {
 	var q query
-	if !d.TryList(func() { q.item(d, false) }) {
+	n := 0
+	if !d.TryList(func() { n++; q.item(d, false) }) {
 		q.item(d, true)
+	} else if n == 0 {
+		d.Fail("FETCH of nothing")
 	}
 	return q
 }
@@ -160,15 +163,11 @@ func (q *query) section(d *wire.Decoder, name string) {
 	if item.fields != nil {
 		d.Space()
 		item.fields = item.fields[:0]
-		d.List(func() { item.fields = append(item.fields, d.AString()) })
-		var quoted []byte
-		for i, f := range item.fields {
-			if i > 0 {
-				quoted = append(quoted, ' ')
-			}
-			quoted = wire.AppendQuoted(quoted, f)
+		d.List(func() { item.fields = append(item.fields, fieldName(d)) })
+		if len(item.fields) == 0 {
+			d.Fail("A field is missing")
 		}
-		label += " (" + string(quoted) + ")"
+		label += " (" + fieldList(item.fields) + ")"
 	}
 	d.Expect(']')
 	label += "]"
@@ -184,6 +183,36 @@ func (q *query) section(d *wire.Decoder, name string) {
 	}
 	item.label = label
 	q.sections = append(q.sections, item)
+}
+
+// fieldList writes names as atoms where they are such: some clients look for them
+// as they have written them.
+func fieldList(names []string) string {
+	var b []byte
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		if name == "" || strings.ContainsAny(name, `(){%*"\]`) {
+			b = wire.AppendQuoted(b, name)
+		} else {
+			b = append(b, name...)
+		}
+	}
+	return string(b)
+}
+
+// fieldName takes the name of a header field, which must be fit to be repeated in
+// a response.
+func fieldName(d *wire.Decoder) string {
+	name := d.AString()
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == ':' {
+			d.Fail("Malformed name of a field")
+			return ""
+		}
+	}
+	return name
 }
 
 // path reads "1.2.MIME".

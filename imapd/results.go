@@ -130,6 +130,30 @@ func (r *results) saved(found []spool.UID) []spool.UID {
 	return slices.Compact(list)
 }
 
+// highest is the MODSEQ of an answer: that of the messages that it names, or of all
+// that were found (RFC 4731 section 3.2).
+func (r *results) highest(found []spool.ModSeq) spool.ModSeq {
+	if !r.all && !r.count && (r.min || r.max || r.partial.set()) {
+		var named []spool.ModSeq
+		if r.partial.set() {
+			from, to := r.partial.bounds(len(found))
+			named = append(named, found[from:to]...)
+		}
+		if r.min {
+			named = append(named, found[0])
+		}
+		if r.max {
+			named = append(named, found[len(found)-1])
+		}
+		found = named
+	}
+	var highest spool.ModSeq
+	for _, n := range found {
+		highest = max(highest, n)
+	}
+	return highest
+}
+
 // numbers returns what the client calls messages of a view: UIDs or sequence
 // numbers.
 func (s *session) numbers(c call, uids []spool.UID) []uint32 {
@@ -149,7 +173,7 @@ func (s *session) tellPlain(name string, c call, r *results, found findings) {
 		s.out.Raw(" ").Number32(n)
 	}
 	if r.modseq && len(found.uids) > 0 {
-		s.out.Raw(" (MODSEQ ").Number(uint64(found.highest)).Raw(")")
+		s.out.Raw(" (MODSEQ ").Number(uint64(r.highest(found.modseqs))).Raw(")")
 	}
 	s.out.CRLF()
 }
@@ -196,7 +220,7 @@ func (s *session) tellESearch(c call, r *results, found findings, mailbox string
 		s.out.Raw(" COUNT ").Number(uint64(len(nums)))
 	}
 	if r.modseq && len(nums) > 0 {
-		s.out.Raw(" MODSEQ ").Number(uint64(found.highest))
+		s.out.Raw(" MODSEQ ").Number(uint64(r.highest(found.modseqs)))
 	}
 	s.out.CRLF()
 }

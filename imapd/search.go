@@ -78,6 +78,9 @@ func (s *session) search(c call, r *results, key criterion) error {
 // client wants to be told of changes.
 func (s *session) begin(c call, r *results) (*searchContext, error) {
 	if r.unknownCharset {
+		if r.save {
+			s.box.saved = nil // RFC 5182 section 2.1
+		}
 		return nil, no("BADCHARSET (UTF-8 US-ASCII)", "Strings are taken in UTF-8")
 	}
 	if r.modseq {
@@ -95,8 +98,8 @@ type findings struct {
 	uids []spool.UID
 	// scores are how well they were found, one for each.
 	scores []uint8
-	// highest is the highest ModSeq of them.
-	highest spool.ModSeq
+	// modseqs are their ModSeqs.
+	modseqs []spool.ModSeq
 }
 
 // find returns the messages that a key matches, in the order of the mailbox.
@@ -104,7 +107,7 @@ func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
 	err = s.scan(v, k, v.Numbered(nil, 1, v.Len()), func(m *message) error {
 		f.uids = append(f.uids, m.entry.UID)
 		f.scores = append(f.scores, m.relevancy())
-		f.highest = max(f.highest, m.entry.ModSeq)
+		f.modseqs = append(f.modseqs, m.entry.ModSeq)
 		return nil
 	})
 	return f, err

@@ -157,11 +157,10 @@ func bySeq(set wire.Set) criterion {
 			return search.Key{}, errForeign
 		}
 		var uids []spool.UID
-		for _, r := range set.Fixed(at.view.Len()) {
+		for _, r := range set.Merged(at.view.Len()) {
 			uids = at.view.Numbered(uids, r.Start, r.Stop)
 		}
-		slices.Sort(uids)
-		return search.UIDs(slices.Compact(uids)), nil
+		return search.UIDs(uids), nil
 	}
 }
 

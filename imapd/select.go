@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -152,7 +153,7 @@ func (s *session) resync(r *resync, id spool.MailboxID) error {
 	if known == nil {
 		known = []wire.Range{{Start: 1, Stop: 1<<32 - 1}}
 	}
-	known = wire.Set{Ranges: known}.Fixed(0)
+	known = wire.Set{Ranges: known}.Merged(0)
 	var gone, changed []spool.UID
 	if lost {
 		// What is gone is all that is not there: of what the client knows, or
@@ -160,11 +161,13 @@ func (s *session) resync(r *resync, id spool.MailboxID) error {
 		gone, changed = s.missing(known, r), v.ByUID(known)
 	} else {
 		for _, c := range changes {
+			// What has happened since the view was opened is left to the next poll.
+			_, there := v.Seq(c.UID)
 			switch {
 			case !within(known, c.UID):
-			case c.Expunged:
+			case c.Expunged && !there:
 				gone = append(gone, c.UID)
-			default:
+			case !c.Expunged && there:
 				changed = append(changed, c.UID)
 			}
 		}
@@ -194,6 +197,11 @@ func (s *session) missing(known []wire.Range, r *resync) []spool.UID {
 	from := spool.UID(1)
 	seqs, uids := wire.Set{Ranges: r.seqs}.Fixed(0), wire.Set{Ranges: r.uids}.Fixed(0)
 	for i := 0; i < len(seqs) && i < len(uids); i++ {
+		// The sets are parallel: number by number, and so range by range as long
+		// as these are of a length.
+		if seqs[i].Stop-seqs[i].Start != uids[i].Stop-uids[i].Start {
+			break
+		}
 		if uid, ok := v.UID(seqs[i].Stop); !ok || uid != spool.UID(uids[i].Stop) {
 			break
 		}
@@ -216,8 +224,10 @@ func (s *session) missing(known []wire.Range, r *resync) []spool.UID {
 	return slices.Compact(out)
 }
 
+// within tells whether merged ranges have a UID.
 func within(ranges []wire.Range, uid spool.UID) bool {
-	return slices.ContainsFunc(ranges, func(r wire.Range) bool { return uint32(uid) >= r.Start && uint32(uid) <= r.Stop })
+	i, found := slices.BinarySearchFunc(ranges, uint32(uid), func(r wire.Range, n uint32) int { return cmp.Compare(r.Start, n) })
+	return found || i > 0 && uint32(uid) <= ranges[i-1].Stop
 }
 
 // parseClose reads CLOSE, which expunges and says nothing of it, and UNSELECT,
@@ -231,9 +241,10 @@ func (s *session) parseClose(_ *wire.Decoder, c call) action {
 		}
 		if _, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil); err != nil {
 			s.log.Error("close: expunge failed", "err", err)
-		} else if row, err := s.srv.opt.Mailboxes.MailboxByID(box.view.Mailbox()); err == nil && s.has(qresync) {
-			return ok("HIGHESTMODSEQ " + number(int64(row.ModSeq)))
 		}
+		// There is no HIGHESTMODSEQ in the reply: of what was expunged the client
+		// has not heard, and would not when it comes back with that (RFC 7162
+		// section 3.2.8).
 		return nil
 	}
 }

@@ -63,6 +63,11 @@ func (s *session) enable(f features) {
 	if f&qresync != 0 {
 		f |= condstore
 	}
+	if s.box != nil && f&^s.enabled&condstore != 0 {
+		// RFC 7162 section 3.1: a client that begins with it in the middle of a
+		// selection has not listened to what SELECT said.
+		s.out.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(s.box.view.Told())).Raw("] Highest").CRLF()
+	}
 	s.enabled |= f
 	s.out.UTF8 = s.has(rev2 | utf8)
 }

@@ -98,12 +98,13 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	k, err := key(at)
 	var rows []order.Row
 	var found findings
+	modseqs := make(map[spool.UID]spool.ModSeq)
 	if err == nil {
 		err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), func(m *message) error {
 			row, err := newRow(by, m)
 			if err == nil {
 				rows = append(rows, row)
-				found.highest = max(found.highest, m.entry.ModSeq)
+				modseqs[row.UID] = m.entry.ModSeq
 			}
 			return err
 		})
@@ -112,6 +113,7 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	for _, row := range rows {
 		found.uids = append(found.uids, row.UID)
 		found.scores = append(found.scores, row.Score)
+		found.modseqs = append(found.modseqs, modseqs[row.UID])
 	}
 	if r.save {
 		s.box.saved = r.saved(found.uids)

@@ -72,12 +72,6 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 	if s.box.readOnly {
 		return errReadOnly
 	}
-	// Of what others have changed meanwhile the client must be told, even
-	// with .SILENT (RFC 9051 section 6.4.6).
-	stale, err := s.box.view.Stale()
-	if err != nil {
-		return s.failure("store", err)
-	}
 	done := 0
 	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {
@@ -87,7 +81,7 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 		}
 		done += len(out.Changed) + len(out.Modified)
 		modified = append(modified, out.Modified...)
-		s.stored(out.Changed, q, byUID, stale)
+		s.stored(&out, q, byUID)
 	}
 	if len(modified) > 0 {
 		return s.modified(modified, byUID)
@@ -112,11 +106,16 @@ func (s *session) modified(uids []spool.UID, byUID bool) error {
 }
 
 // stored tells the client of flags that it has set.
-func (s *session) stored(changed []spool.Entry, q *storing, byUID bool, stale map[spool.UID]bool) {
-	for _, e := range changed {
+func (s *session) stored(out *spool.Flagging, q *storing, byUID bool) {
+	for _, e := range out.Changed {
 		s.box.note(e.Flags)
-		if q.silent && stale[e.UID] {
-			continue // the next poll tells
+	}
+	s.tellKeywords()
+	for i, e := range out.Changed {
+		if q.silent && !s.box.view.Knows(e.UID, out.Before[i]) {
+			// Of what others have changed meanwhile the client must be told, even
+			// with .SILENT (RFC 9051 section 6.4.6): the next poll does.
+			continue
 		}
 		s.box.view.Own([]spool.Entry{e})
 		if q.silent && !s.has(condstore) {
@@ -178,15 +177,13 @@ func (s *session) move(uids []spool.UID, byUID bool, dest string) error {
 }
 
 // highest is the reply to a command that has expunged (RFC 7162 section 3.2.7).
+// What others have done up to there is told before.
 func (s *session) highest() error {
 	if !s.has(qresync) {
 		return nil
 	}
-	row, err := s.srv.opt.Mailboxes.MailboxByID(s.box.view.Mailbox())
-	if err != nil {
-		return nil // deleted meanwhile: nobody needs it
-	}
-	return ok("HIGHESTMODSEQ " + number(int64(row.ModSeq)))
+	s.poll(true)
+	return ok("HIGHESTMODSEQ " + number(int64(s.box.view.Told())))
 }
 
 type transfer func(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error)

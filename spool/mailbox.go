@@ -123,6 +123,8 @@ type Flagging struct {
 	// Changed are the entries after the change, by UID; entries that already
 	// were as asked for keep their ModSeq and are included.
 	Changed []Entry
+	// Before are the ModSeqs that the entries of Changed had before.
+	Before []ModSeq
 	// Modified are the UIDs left alone since their ModSeq was above the
 	// bound (RFC 7162 section 3.1.3).
 	Modified []UID

@@ -16,31 +16,22 @@ var ErrNumber = errors.New("no message has that number")
 // last fails with ErrNumber.
 func (v *View) BySeq(ranges []wire.Range) ([]spool.UID, error) {
 	var uids []spool.UID
-	for _, r := range (wire.Set{Ranges: ranges}).Fixed(v.Len()) {
-		if r.Stop > v.Len() && !isOpen(ranges, r) {
+	for _, r := range ranges {
+		if r.Start != 0 && r.Stop != 0 && max(r.Start, r.Stop) > v.Len() {
 			return nil, ErrNumber
 		}
+	}
+	for _, r := range (wire.Set{Ranges: ranges}).Merged(v.Len()) {
 		uids = v.Numbered(uids, r.Start, r.Stop)
 	}
-	return sortUIDs(uids), nil
-}
-
-// isOpen tells whether a fixed range came of one with "*" in it, which may begin
-// above the last message.
-func isOpen(ranges []wire.Range, fixed wire.Range) bool {
-	for _, r := range ranges {
-		if r.Start == 0 && r.Stop == fixed.Stop || r.Stop == 0 && r.Start == fixed.Stop {
-			return true
-		}
-	}
-	return false
+	return uids, nil
 }
 
 // ByUID returns those UIDs of ranges that are in the view, ascending.
 func (v *View) ByUID(ranges []wire.Range) []spool.UID {
 	var uids []spool.UID
-	for _, r := range (wire.Set{Ranges: ranges}).Fixed(uint32(v.Last())) {
+	for _, r := range (wire.Set{Ranges: ranges}).Merged(uint32(v.Last())) {
 		uids = v.Between(uids, spool.UID(r.Start), spool.UID(r.Stop))
 	}
-	return sortUIDs(uids)
+	return uids
 }

@@ -57,8 +57,9 @@ type View struct {
 	// uids are the messages that the client knows, ascending: the number of
 	// uids[i] is i+1.
 	uids []spool.UID
-	// modseq is up to where the journal was read.
-	modseq spool.ModSeq
+	// modseq is up to where the journal was read, and told up to where the client
+	// knows all that is in it.
+	modseq, told spool.ModSeq
 	// top is the highest UID that was ever in uids.
 	top spool.UID
 	// held are messages of uids that are gone, which the client has not been
@@ -89,6 +90,7 @@ func Open(src spool.Mailboxes, id spool.MailboxID) (*View, Summary, error) {
 		id:     id,
 		uids:   o.UIDs,
 		modseq: o.Mailbox.ModSeq,
+		told:   o.Mailbox.ModSeq,
 		held:   make(map[spool.UID]bool),
 		own:    make(map[spool.UID]spool.ModSeq),
 	}
@@ -100,12 +102,14 @@ func Open(src spool.Mailboxes, id spool.MailboxID) (*View, Summary, error) {
 	return v, sum, nil
 }
 
-// ModSeq is up to where the view is the mailbox's: the HIGHESTMODSEQ that a
-// client may be told (RFC 7162 section 3.1.2.1), while no expunge is held back.
-func (v *View) ModSeq() spool.ModSeq { return v.modseq }
+// Told is up to where the client has been told all: the HIGHESTMODSEQ that it may
+// be given (RFC 7162 section 3.1.2.1). It stays behind while expunges are held
+// back, or a client that came back with it would never hear of them.
+func (v *View) Told() spool.ModSeq { return v.told }
 
-// Holding tells whether expunges are held back.
-func (v *View) Holding() bool { return len(v.held) > 0 }
+// ModSeq is up to where the view is the mailbox's, expunges that are held back
+// included.
+func (v *View) ModSeq() spool.ModSeq { return v.modseq }
 
 // Mailbox is the mailbox's ID.
 func (v *View) Mailbox() spool.MailboxID { return v.id }
@@ -134,6 +138,14 @@ func (v *View) UID(seq uint32) (uid spool.UID, ok bool) {
 		return 0, false
 	}
 	return v.uids[seq-1], true
+}
+
+// Known returns those of a list of UIDs that are in the view.
+func (v *View) Known(uids []spool.UID) []spool.UID {
+	return slices.DeleteFunc(slices.Clone(uids), func(uid spool.UID) bool {
+		_, known := v.Seq(uid)
+		return !known
+	})
 }
 
 // Numbered appends the UIDs of the messages numbered from to to, both
@@ -171,21 +183,8 @@ func (v *View) Own(entries []spool.Entry) {
 	}
 }
 
-// Stale returns the messages whose present state the client does not know
-// yet: those that the next Sync would tell of.
-func (v *View) Stale() (map[spool.UID]bool, error) {
-	changes, _, err := v.src.Changes(v.id, v.modseq)
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	stale := make(map[spool.UID]bool, len(changes))
-	for _, c := range changes {
-		if v.own[c.UID] != c.ModSeq {
-			stale[c.UID] = true
-		}
-	}
-	return stale, nil
-}
+// Knows tells whether the client knows the state that a message had at a ModSeq.
+func (v *View) Knows(uid spool.UID, at spool.ModSeq) bool { return at <= v.modseq || v.own[uid] == at }
 
 // Sync takes over what happened in the mailbox and returns the events, in the
 // order in which the client must see them.
@@ -250,6 +249,9 @@ func (v *View) apply(expunge bool, fresh []spool.UID, flags []spool.Entry) []Eve
 			events = append(events, Event{Kind: Expunged, Seq: r.Seq, UID: r.UID})
 		}
 		clear(v.held)
+	}
+	if len(v.held) == 0 {
+		v.told = v.modseq
 	}
 	if len(fresh) > 0 {
 		v.uids = append(v.uids, fresh...)
@@ -319,10 +321,4 @@ func (v *View) remove(set map[spool.UID]bool) []Removed {
 	}
 	v.uids = slices.DeleteFunc(v.uids, func(uid spool.UID) bool { return set[uid] })
 	return out
-}
-
-// sortUIDs sorts and removes duplicates.
-func sortUIDs(uids []spool.UID) []spool.UID {
-	slices.Sort(uids)
-	return slices.Compact(uids)
 }

@@ -136,8 +136,12 @@ func TestOwnChangesAreNotRepeated(t *testing.T) {
 	expect(t, ev, err, fmt.Sprintf("2(uid 2) flags %d", spool.Seen|spool.Answered|spool.Flagged))
 
 	flag(t, store, id, spool.Deleted, 1)
-	if stale, err := v.Stale(); err != nil || len(stale) != 1 || !stale[1] {
-		t.Errorf("stale %v, %v; want 1", stale, err)
+	changed, err := store.Entry(id, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Knows(1, changed.ModSeq) || !v.Knows(1, changed.ModSeq-1) {
+		t.Error("the client knows the state that it was told last, and no later one")
 	}
 }
 

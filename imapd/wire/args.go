@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,15 +20,18 @@ func (d *Decoder) Mailbox(raw bool) string {
 	return d.name(d.AString(), raw)
 }
 
-// Pattern takes a mailbox name with wildcards (list-mailbox).
+// Pattern takes a mailbox name with wildcards (list-mailbox). One that is not
+// modified UTF-7 is no fault: it only matches nothing.
 func (d *Decoder) Pattern(raw bool) string {
-	switch d.peek() {
-	case '"', '{':
-		return d.name(d.String(), raw)
+	s, is := d.tryString()
+	if !is {
+		s = d.while(func(c byte) bool { return isAstringChar(c) || c == '%' || c == '*' })
+		if s == "" {
+			d.Fail("A mailbox name is missing")
+		}
 	}
-	s := d.while(func(c byte) bool { return isAstringChar(c) || c == '%' || c == '*' })
-	if s == "" {
-		d.Fail("A mailbox name is missing")
+	if _, err := DecodeUTF7(s); err != nil {
+		raw = true
 	}
 	return d.name(s, raw)
 }
@@ -44,8 +49,8 @@ func (d *Decoder) name(s string, raw bool) string {
 	}
 	name, err := DecodeUTF7(s)
 	if err != nil {
-		// A name that no client of IMAP4rev1 would send: rev2 means it as it is.
-		d.Fail("Mailbox name is not modified UTF-7")
+		// It is well-formed as an argument, but no mailbox can have that name.
+		d.Refuse(&imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeCannot, Text: "Mailbox name is not modified UTF-7"})
 		return ""
 	}
 	return name
@@ -149,6 +154,22 @@ func (s Set) Fixed(last uint32) []Range {
 			continue
 		}
 		out = append(out, Range{max(r.Start, 1), r.Stop})
+	}
+	return out
+}
+
+// Merged is Fixed in ascending order, with ranges that overlap or touch made one:
+// what is done for each of them is done once for each message.
+func (s Set) Merged(last uint32) []Range {
+	list := s.Fixed(last)
+	slices.SortFunc(list, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
+	out := list[:0]
+	for _, r := range list {
+		if n := len(out); n > 0 && uint64(r.Start) <= uint64(out[n-1].Stop)+1 {
+			out[n-1].Stop = max(out[n-1].Stop, r.Stop)
+			continue
+		}
+		out = append(out, r)
 	}
 	return out
 }

@@ -253,11 +253,8 @@ func (d *Decoder) Number64() uint64 {
 
 // AString takes an atom, a quoted string or a literal.
 func (d *Decoder) AString() string {
-	switch d.peek() {
-	case '"', '{', '~':
-		if s, ok := d.tryString(); ok {
-			return s
-		}
+	if s, ok := d.tryString(); ok {
+		return s
 	}
 	s := d.while(isAstringChar)
 	if s == "" {
@@ -291,6 +288,9 @@ func (d *Decoder) tryString() (string, bool) {
 	case '"':
 		return d.quoted(), true
 	case '{', '~':
+		if d.tilde() {
+			return "", false
+		}
 		size, _, ok := d.Literal()
 		if !ok {
 			return "", false
@@ -298,6 +298,16 @@ func (d *Decoder) tryString() (string, bool) {
 		return d.whole(size), true
 	}
 	return "", false
+}
+
+// tilde tells whether what is next is a "~" that begins an atom, and no literal8.
+func (d *Decoder) tilde() bool {
+	if d.peek() != '~' {
+		return false
+	}
+	b, err := d.c.reader().Peek(2)
+	d.fault(err)
+	return d.err == nil && b[1] != '{'
 }
 
 func (d *Decoder) quoted() string {
@@ -543,16 +553,21 @@ func unexpected(err error) error {
 }
 
 // Line reads a line that is no command: what AUTHENTICATE asks for, and the end
-// of IDLE. It has no line end, and at most limit octets.
+// of IDLE. It has no line end, and at most limit octets; a longer one is thrown
+// away and a *LimitError, or ErrLost.
 func (c *Conn) Line(limit int) (string, error) {
 	var line []byte
-	for {
+	for total := 0; ; {
 		part, err := c.reader().ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > limit+2 {
-			return "", &LimitError{"Line is too long"}
+		total += len(part)
+		if total <= limit+2 {
+			line = append(line, part...)
 		}
 		switch {
+		case total > maxLost:
+			return "", ErrLost
+		case err == nil && total > limit+2:
+			return "", &LimitError{"Line is too long"}
 		case err == nil:
 			return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 		case len(part) == 0:

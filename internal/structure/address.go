@@ -143,7 +143,7 @@ func (r *addressReader) flush() {
 	a := Address{Name: phrase}
 	switch {
 	case r.hasAngle:
-		a.Mailbox, a.Host = splitAddress(r.angle)
+		a.Mailbox, a.Host = splitAddress(uncommented(r.angle))
 		if a.Name == "" {
 			a.Name = r.comment
 		}
@@ -168,6 +168,33 @@ func (r *addressReader) clear() {
 	r.phrase.Reset()
 	r.raw.Reset()
 	r.comment, r.angle, r.hasAngle, r.hasAt = "", "", false, false
+}
+
+// uncommented takes comments out of what stands in angle brackets (RFC 5322
+// section 3.4.1 allows them on both sides of the @).
+func uncommented(s string) string {
+	if !strings.Contains(s, "(") {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		n := 1
+		switch s[0] {
+		case '"':
+			if _, rest, ok := cutQuoted(s); ok {
+				n = len(s) - len(rest)
+			}
+		case '(':
+			if end, closed := header.AfterComment(s, 0); closed {
+				s = s[end:]
+				continue
+			}
+			return b.String() + s
+		}
+		b.WriteString(s[:n])
+		s = s[n:]
+	}
+	return b.String()
 }
 
 // splitAddress takes an address apart, without the route that may stand before

@@ -208,6 +208,7 @@ func (e *Engine) Flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f s
 			}
 		})
 		out.Changed = append(out.Changed, part.Changed...)
+		out.Before = append(out.Before, part.Before...)
 		out.Modified = append(out.Modified, part.Modified...)
 		return err
 	})
@@ -230,6 +231,7 @@ func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool
 			out.Modified = append(out.Modified, n.UID)
 			continue
 		}
+		out.Before = append(out.Before, n.ModSeq)
 		flags := applyFlags(n.Flags, op, f)
 		if flags.System != n.Flags.System || !slices.Equal(flags.Keywords, n.Flags.Keywords) {
 			if err := t.delete(journalKey(id, n.ModSeq, n.UID)); err != nil {

@@ -40,9 +40,11 @@ func testFlag(c *contract) {
 	var all []kept
 	for _, r := range tests {
 		d := c.deposit("alice", "", "body", r.before)
+		before := c.entry(d.Mailbox, d.UID).ModSeq
 		out, err := c.store.Flag(d.Mailbox, []spool.UID{d.UID}, r.op, r.with, spool.ModSeqUnbounded)
 		c.must(err)
-		if len(out.Changed) != 1 || out.Changed[0].UID != d.UID || showFlags(out.Changed[0].Flags) != r.after || len(out.Modified) != 0 {
+		if len(out.Changed) != 1 || out.Changed[0].UID != d.UID || showFlags(out.Changed[0].Flags) != r.after || len(out.Modified) != 0 ||
+			!slices.Equal(out.Before, []spool.ModSeq{before}) {
 			c.Errorf("%s, op %d with %s: %+v, want %s", showFlags(r.before), r.op, showFlags(r.with), out, r.after)
 		}
 		c.audit(d.Mailbox)

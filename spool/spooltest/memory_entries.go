@@ -168,6 +168,7 @@ func (m *Memory) Flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f s
 			out.Modified = append(out.Modified, e.UID)
 			continue
 		}
+		out.Before = append(out.Before, e.ModSeq)
 		flags := applyFlags(e.Flags, op, f)
 		if flags.System != e.Flags.System || !slices.Equal(flags.Keywords, e.Flags.Keywords) {
 			e.Flags, e.ModSeq, b.row.ModSeq = flags, next, next

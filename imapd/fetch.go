@@ -37,20 +37,17 @@ func (s *session) parseFetch(d *wire.Decoder, c call) action {
 	q := parseItems(d)
 	q.uid = q.uid || c.uid || s.has(rev2) && c.uid
 	if d.TrySpace() {
+		lazy := false
 		d.List(func() {
-			switch word := d.Word(); {
-			case word == "CHANGEDSINCE":
-				d.Space()
-				q.changedSince, q.modseq = spool.ModSeq(d.Number64()), true
-			case word == "VANISHED" && c.uid && s.has(qresync):
-				q.vanished = true
-			case word == "PARTIAL" && c.uid && !q.window.set():
-				d.Space()
-				q.window = parseWindow(d)
-			default:
-				d.Fail("Unknown modifier of FETCH")
+			word := d.Word()
+			if lazy = word == "LAZY" && q.preview; !lazy {
+				q.modifier(s, d, c, word)
 			}
 		})
+		// Where PREVIEW stands alone its own modifier comes before them.
+		if lazy && d.TrySpace() {
+			d.List(func() { q.modifier(s, d, c, d.Word()) })
+		}
 		if q.vanished && q.changedSince == 0 {
 			d.Fail("VANISHED needs CHANGEDSINCE")
 		}
@@ -60,6 +57,22 @@ func (s *session) parseFetch(d *wire.Decoder, c call) action {
 			s.enable(condstore)
 		}
 		return s.fetch(set, c.uid, &q)
+	}
+}
+
+// modifier reads a modifier of FETCH.
+func (q *query) modifier(s *session, d *wire.Decoder, c call, word string) {
+	switch {
+	case word == "CHANGEDSINCE":
+		d.Space()
+		q.changedSince, q.modseq = spool.ModSeq(d.Number64()), true
+	case word == "VANISHED" && c.uid && s.has(qresync):
+		q.vanished = true
+	case word == "PARTIAL" && c.uid && !q.window.set():
+		d.Space()
+		q.window = parseWindow(d)
+	default:
+		d.Fail("Unknown modifier of FETCH")
 	}
 }
 
@@ -199,6 +212,12 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 			return err
 		}
 	}
+	var words string
+	if q.preview {
+		if words, err = m.preview(); err != nil {
+			return err
+		}
+	}
 	if q.flags || marked {
 		s.box.note(e.Flags)
 		s.tellKeywords()
@@ -231,6 +250,9 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 	}
 	if q.emailID {
 		item("EMAILID (").Raw(emailID(&e)).Raw(")")
+	}
+	if q.preview {
+		item("PREVIEW ").String(words)
 	}
 	if q.threadID {
 		item("THREADID NIL")

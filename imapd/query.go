@@ -15,6 +15,7 @@ import (
 type query struct {
 	uid, flags, modseq, internalDate, saveDate, rfc822Size bool
 	emailID, threadID, envelope, body, bodyStructure       bool
+	preview                                                bool
 
 	sections []sectionItem
 	// changedSince leaves out what has not changed since then; 0 leaves out
@@ -103,12 +104,25 @@ func (q *query) item(d *wire.Decoder, alone bool) {
 		q.sections = append(q.sections, sectionItem{specifier: imap.PartSpecifierHeader, peek: true, label: name})
 	case name == "RFC822.TEXT":
 		q.sections = append(q.sections, sectionItem{specifier: imap.PartSpecifierText, label: name})
+	case name == "PREVIEW":
+		q.preview = true
+		if !alone {
+			d.TryAfterSpace(func() { q.lazy(d, d.Word()) })
+		}
 	default:
 		if into := q.switches(name); into != nil {
 			*into = true
 		} else {
 			d.Fail("Unknown item of FETCH")
 		}
+	}
+}
+
+// lazy reads the modifier of PREVIEW. It makes no difference: a preview takes no
+// more than the beginning of a text (RFC 8970 section 4).
+func (q *query) lazy(d *wire.Decoder, word string) {
+	if word != "LAZY" {
+		d.Fail("Unknown modifier of PREVIEW")
 	}
 }
 

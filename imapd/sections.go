@@ -8,6 +8,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"restante/imapd/preview"
+	"restante/imapd/search"
 	"restante/internal/decode"
 	"restante/internal/structure"
 	"restante/spool"
@@ -143,4 +145,19 @@ func (m *message) ready(r io.Reader, size int64) (piece, error) {
 		return piece{}, err
 	}
 	return piece{r: bytes.NewReader(b), size: size}, nil
+}
+
+// preview is the beginning of the message's text (RFC 8970).
+func (m *message) preview() (string, error) {
+	s, err := m.Structure()
+	if err != nil {
+		return "", err
+	}
+	return preview.Make(s.Root, func(p *structure.Part) (io.Reader, error) {
+		r, err := m.Octets(p.BodyStart, p.BodyEnd)
+		if err != nil {
+			return nil, err
+		}
+		return search.Readable(r, p), nil
+	})
 }

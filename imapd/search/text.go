@@ -125,11 +125,11 @@ func searchPart(p *structure.Part, m Message, wanted *needles) error {
 	if err != nil {
 		return err
 	}
-	return wanted.search(readable(r, p))
+	return wanted.search(Readable(r, p))
 }
 
-// readable undoes what was done to a text for its transport.
-func readable(r io.Reader, p *structure.Part) io.Reader {
+// Readable undoes what was done to a text for its transport.
+func Readable(r io.Reader, p *structure.Part) io.Reader {
 	if d, ok := decode.Reader(r, p.Encoding); ok {
 		r = d
 	}

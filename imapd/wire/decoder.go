@@ -457,6 +457,26 @@ func (d *Decoder) TryList(item func()) bool {
 	return true
 }
 
+// TryAfterSpace is TryList for a list that a blank comes before. A blank before
+// something else is not taken.
+func (d *Decoder) TryAfterSpace(item func()) bool {
+	if d.peek() != ' ' {
+		return false
+	}
+	// After a blank there is another octet, the line's end at least.
+	b, err := d.c.reader().Peek(2)
+	if err != nil {
+		d.fault(err)
+		return false
+	}
+	if b[1] != '(' {
+		return false
+	}
+	d.next()
+	d.List(item)
+	return true
+}
+
 // Peek is the next octet, which is not taken: 0 if there is none.
 func (d *Decoder) Peek() byte { return d.peek() }
 

@@ -10,11 +10,10 @@ import (
 	"restante/spool"
 )
 
-// provision makes INBOX, and for a new account the special-use mailboxes: one
+// Provision makes INBOX, and for a new account the special-use mailboxes: one
 // that has no mailbox but INBOX and has subscribed to nothing. So what the user
 // deletes does not come back.
-func (s *session) provision(account string) error {
-	boxes := s.srv.opt.Mailboxes
+func Provision(boxes spool.Mailboxes, account string) error {
 	list, err := boxes.ListMailboxes(account)
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func (s *session) enter(user, account string) error {
 		s.log.Warn("too many sessions of one account", "user", user)
 		return no(imap.ResponseCodeLimit, "Too many sessions of this account")
 	}
-	if err := s.provision(account); err != nil {
+	if err := Provision(s.srv.opt.Mailboxes, account); err != nil {
 		s.srv.gate.logout(account)
 		return s.failure("login", err)
 	}

@@ -61,6 +61,7 @@ func newHouse(t *testing.T) *house {
 		}}),
 		Listeners: func() []Listener { return []Listener{{"smtp", "127.0.0.1:2525"}} },
 		Backup:    fakeBackup,
+		Intake:    h.spool,
 		Version:   "v0", StateDir: dir, Hostname: "host.example", Origin: "here.example",
 		MaxSize: 1 << 20, Logger: logger,
 	})

@@ -76,6 +76,7 @@ var known = []struct {
 }{
 	{spool.ErrNotFound, CodeNotFound},
 	{spool.ErrNoMailbox, CodeNotFound},
+	{spool.ErrMailboxName, CodeBadRequest},
 	{spool.ErrLeased, CodeLeased},
 	{resend.ErrSent, CodeConflict},
 	{resend.ErrNoPlace, CodeNotFound},

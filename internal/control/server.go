@@ -64,9 +64,15 @@ type Accounts interface {
 	Remove(name string) error
 }
 
-// Mailboxes is what purging an account needs of spool.Mailboxes.
+// Mailboxes is what the API needs of spool.Mailboxes.
 type Mailboxes interface {
 	ListMailboxes(account string) ([]spool.Mailbox, error)
+	Mailbox(account, name string) (spool.Mailbox, error)
+	CreateMailbox(account, name string, use spool.Use) (spool.Mailbox, error)
+	Subscribe(account, name string, on bool) error
+	Subscriptions(account string) ([]string, error)
+	Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool.Entry, error]
+	Entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error)
 	DeleteAccount(account string) error
 }
 
@@ -89,6 +95,10 @@ type Options struct {
 	Resend Resender
 	// Backup may be nil; then there are none.
 	Backup Backup
+	// Intake takes mail that is put into mailboxes as it is; nil if there is no
+	// access to mailboxes. Provision makes those of a new account; it may be nil.
+	Intake    spool.Intake
+	Provision func(account string) error
 
 	Version  string
 	StateDir string
@@ -223,6 +233,9 @@ func (s *Server) routes() http.Handler {
 		{"/v1/spool/backup", map[string]http.Handler{"GET": s.admin(s.getBackup)}},
 		{"/v1/accounts/{name}/secrets", map[string]http.Handler{"POST": s.admin(s.postSecret)}},
 		{"/v1/accounts/{name}/secrets/{secret}", map[string]http.Handler{"DELETE": s.admin(s.deleteSecret)}},
+		{"/v1/accounts/{name}/mailboxes", map[string]http.Handler{"GET": s.admin(s.getMailboxes), "POST": s.admin(s.postMailbox)}},
+		{"/v1/accounts/{name}/mail", map[string]http.Handler{"GET": s.admin(s.getMail), "POST": s.admin(s.postMail)}},
+		{"/v1/accounts/{name}/mail/{uid}", map[string]http.Handler{"GET": s.admin(s.getMailContent)}},
 		{"/v1/accounts/{name}/password", map[string]http.Handler{"POST": s.admin(s.postPassword)}},
 	}
 	for _, route := range routes {

@@ -49,6 +49,8 @@ func commands() []*command {
 		queueExportCommand(),
 		queueImportCommand(),
 		queueDrainCommand(),
+		importCommand(),
+		exportCommand(),
 		lettersListCommand(),
 		lettersShowCommand(),
 		lettersResendCommand(),

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -19,6 +18,7 @@ import (
 
 	"restante/internal/control"
 	"restante/internal/mail"
+	"restante/internal/mbox"
 	"restante/spool"
 )
 
@@ -81,7 +81,7 @@ type export struct {
 	*call
 	client *control.Client
 	dir    string
-	mbox   *mboxWriter
+	mbox   *mbox.Writer
 	close  func() error
 	node   string
 
@@ -89,22 +89,22 @@ type export struct {
 	octets           int64
 }
 
-func (e *export) open(dir, mbox string) error {
+func (e *export) open(dir, file string) error {
 	e.close = func() error { return nil }
 	switch {
 	case dir != "":
 		e.dir = dir
 		return os.MkdirAll(dir, 0o700)
-	case mbox == "-":
-		e.mbox = &mboxWriter{w: bufio.NewWriter(e.out)}
+	case file == "-":
+		e.mbox = mbox.NewWriter(e.out)
 		return nil
 	}
-	f, err := os.OpenFile(mbox, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	e.close = func() error { return errors.Join(f.Sync(), f.Close()) }
-	e.mbox = &mboxWriter{w: bufio.NewWriter(f)}
+	e.mbox = mbox.NewWriter(f)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (e *export) run(ctx context.Context, ids []string, f control.Filter) error 
 	})
 	p.end()
 	if e.mbox != nil {
-		err = errors.Join(err, e.mbox.w.Flush())
+		err = errors.Join(err, e.mbox.Flush())
 	}
 	if err = errors.Join(err, e.close()); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (e *export) one(ctx context.Context, id mail.ID, only []spool.TaskID) error
 	}
 	defer content.Close()
 	if e.mbox != nil {
-		if err := e.mbox.message(m.Envelope.From, m.Envelope.Arrived, content); err != nil {
+		if err := e.mbox.Message(m.Envelope.From, m.Envelope.Arrived, "", content); err != nil {
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
 	} else {

@@ -161,7 +161,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 	return control.Options{
 		Queue: d.spool, Bodies: d.spool, Stories: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup, Resend: d.resender(cfg, acceptor),
-		Intake:  d.spool, Provision: func(account string) error { return imapd.Provision(d.spool, account) },
+		Intake: d.spool, Provision: func(account string) error { return imapd.Provision(d.spool, account) },
 		Explain: (&explainer{cfg: cfg, accounts: d.accounts, routes: d.routes, acceptor: acceptor}).explain,
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),

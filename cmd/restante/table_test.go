@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"strings"
 	"testing"
 	"time"
 
 	"restante/internal/control"
-	"restante/internal/mail"
 )
 
 func TestTableFitsTheTerminal(t *testing.T) {
@@ -52,32 +50,6 @@ func TestStrangersDoNotSteerTheTerminal(t *testing.T) {
 	}
 	if got, want := out.String(), `a\x1b[2Jb\u202ec`+"\t"+`d\x00\xff\x9b\U000e0001é`+"\n"+`x\x0dy`+"\n"+`\x0d`; got != want {
 		t.Errorf("copied as %q, want %q", got, want)
-	}
-}
-
-func TestMboxIsQuoted(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	long := strings.Repeat("y", 70000)
-	for text, want := range map[string]string{
-		"S: x\r\n\r\nFrom me\r\n>From you\r\n>>From us\r\n From\r\nFromage\r\n": "S: x\n\n>From me\n>>From you\n>>>From us\n From\nFromage\n\n",
-		"no end":                         "no end\n\n",
-		"":                               "\n",
-		"a\rb\r\n" + long + "\r\nFrom x": "a\rb\n" + long + "\n>From x\n\n",
-		// A CR at the end of what is read at a time, with and without its LF.
-		strings.Repeat("z", 65535) + "\r\nFrom x\r\n":   strings.Repeat("z", 65535) + "\n>From x\n\n",
-		strings.Repeat("z", 65535) + "\rFrom x\r\n":     strings.Repeat("z", 65535) + "\rFrom x\n\n",
-		strings.Repeat("z", 65535) + "\r":               strings.Repeat("z", 65535) + "\r\n\n",
-		strings.Repeat("From ", 20000) + "\r\nFrom\r\n": ">" + strings.Repeat("From ", 20000) + "\nFrom\n\n",
-	} {
-		var out strings.Builder
-		m := &mboxWriter{w: bufio.NewWriter(&out)}
-		if err := m.message(mail.MustParseAddress(`"a b"@x.example`), at, strings.NewReader(text)); err != nil {
-			t.Fatal(err)
-		}
-		m.w.Flush()
-		if got := out.String(); got != `From "a-b"@x.example Fri Jan  2 03:04:05 2026`+"\n"+want {
-			t.Errorf("%.60q became %.120q", text, got)
-		}
 	}
 }
 

@@ -1,4 +1,8 @@
-package main
+// Package mbox reads and writes mbox files. It writes mboxrd, which loses nothing
+// but the kind of line ends, and reads that and what mail programs make of it:
+// their flags in the header, From_ lines in several forms. Memory is bounded
+// whatever is read.
+package mbox
 
 import (
 	"bufio"
@@ -11,18 +15,26 @@ import (
 	"restante/internal/mail"
 )
 
-// mboxWriter writes messages as mboxrd: a From_ line in front, every line that
+// Writer writes messages as mboxrd: a From_ line in front, every line that
 // begins with any number of ">" and then "From " has one ">" more, line ends are
 // LF, and an empty line follows.
-type mboxWriter struct{ w *bufio.Writer }
+type Writer struct{ w *bufio.Writer }
 
-func (m *mboxWriter) message(from mail.Address, at time.Time, text io.Reader) error {
+// NewWriter returns a Writer; Flush ends what was written.
+func NewWriter(w io.Writer) *Writer { return &Writer{bufio.NewWriterSize(w, 64<<10)} }
+
+// Flush writes what is held back.
+func (m *Writer) Flush() error { return m.w.Flush() }
+
+// Message writes one: who sent it, when it came, fields that are put in front of
+// its header (with LF), and its text.
+func (m *Writer) Message(from mail.Address, at time.Time, fields string, text io.Reader) error {
 	sender := "MAILER-DAEMON"
 	if !from.IsNull() {
 		// Spaces can stand in a quoted local part, and end the address here.
 		sender = strings.ReplaceAll(from.String(), " ", "-")
 	}
-	if _, err := m.w.WriteString("From " + sender + " " + at.UTC().Format(time.ANSIC) + "\n"); err != nil {
+	if _, err := m.w.WriteString("From " + sender + " " + at.UTC().Format(time.ANSIC) + "\n" + fields); err != nil {
 		return err
 	}
 	in := bufio.NewReaderSize(text, 64<<10)

@@ -76,6 +76,11 @@ func TestStrangersMayOnlySubmit(t *testing.T) {
 		{"POST", "/v1/accounts"},
 		{"POST", "/v1/accounts/alice@here.example/password"},
 		{"DELETE", "/v1/accounts/alice@here.example"},
+		{"GET", "/v1/accounts/alice@here.example/mailboxes"},
+		{"POST", "/v1/accounts/alice@here.example/mailboxes"},
+		{"GET", "/v1/accounts/alice@here.example/mail"},
+		{"GET", "/v1/accounts/alice@here.example/mail/1"},
+		{"POST", "/v1/accounts/alice@here.example/mail"},
 	} {
 		if w := ask(c.method, c.path, "{}"); w.Code != http.StatusForbidden {
 			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)

@@ -42,6 +42,15 @@ func DialIMAP(ctx context.Context, opt IMAPOptions) (Source, error) {
 	if opt.Stall == 0 {
 		opt.Stall = 2 * time.Minute
 	}
+	s := &imapSource{opt: opt}
+	if err := s.dial(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *imapSource) dial(ctx context.Context) error {
+	opt := s.opt
 	config := &tls.Config{}
 	if opt.TLS != nil {
 		config = opt.TLS.Clone()
@@ -52,17 +61,17 @@ func DialIMAP(ctx context.Context, opt IMAPOptions) (Source, error) {
 	address := net.JoinHostPort(opt.Host, opt.Port)
 	raw, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	conn := net.Conn(patient{raw, opt.Stall})
-	s := &imapSource{opt: opt, stop: context.AfterFunc(ctx, func() { raw.Close() })}
-	fail := func(err error) (Source, error) {
+	s.stop = context.AfterFunc(ctx, func() { raw.Close() })
+	fail := func(err error) error {
 		s.stop()
 		raw.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, fmt.Errorf("%s: %w", address, err)
+		return fmt.Errorf("%s: %w", address, err)
 	}
 	switch {
 	case opt.Implicit:
@@ -84,7 +93,7 @@ func DialIMAP(ctx context.Context, opt IMAPOptions) (Source, error) {
 	if err := s.c.Login(opt.User, opt.Password).Wait(); err != nil {
 		return fail(fmt.Errorf("log in as %s: %w", opt.User, err))
 	}
-	return s, nil
+	return nil
 }
 
 // patient is a connection whose peer may be silent for a while, whatever
@@ -104,8 +113,13 @@ func (p patient) SetReadDeadline(time.Time) error { return nil }
 
 func (p patient) SetDeadline(t time.Time) error { return p.Conn.SetWriteDeadline(t) }
 
+// ID has no port if it is one of the usual: behind both is the same mail.
 func (s *imapSource) ID() string {
-	return "imap " + s.opt.User + " " + strings.ToLower(s.opt.Host) + " " + s.opt.Port
+	port := s.opt.Port
+	if port == "143" || port == "993" {
+		port = ""
+	}
+	return "imap " + s.opt.User + " " + strings.ToLower(s.opt.Host) + " " + port
 }
 
 // Close logs out, if there is somebody to listen; whether that is answered does

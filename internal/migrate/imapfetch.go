@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// batch is how many messages are asked for at a time. The next batch is asked
-// for while the first comes.
+// batch is how many messages are asked for at a time. While their texts come, it
+// is asked what is known of the next batch. Servers may answer commands that
+// are on their way together in any order, and the library holds 128 answers of
+// one before it waits for somebody to read them: so there is never more than
+// one command for texts, and a batch is smaller than that.
 const batch = 100
 
 // open examines a folder and returns the UIDs that were not had, ascending, and
@@ -21,7 +25,7 @@ func (s *imapSource) open(f Folder, had func(string) bool) ([]imap.UID, func(ima
 	if err != nil {
 		return nil, nil, fmt.Errorf("EXAMINE: %w", err)
 	}
-	key := func(uid imap.UID) string { return fmt.Sprintf("%d/%d", data.UIDValidity, uid) }
+	key := keyOf(data.UIDValidity)
 	if data.NumMessages == 0 {
 		return nil, key, nil
 	}
@@ -52,40 +56,58 @@ func (s *imapSource) Count(_ context.Context, f Folder, had func(string) bool) (
 	return len(missing), err
 }
 
-// asked is a batch on its way: what is known of its messages comes before
-// their texts, since a server may put flags behind a text.
+func keyOf(validity uint32) func(imap.UID) string {
+	return func(uid imap.UID) string { return fmt.Sprintf("%d/%d", validity, uid) }
+}
+
+// asked is a batch of which it was asked what is known of its messages: that has
+// to be known before their texts come, and a server may put flags behind a text.
 type asked struct {
-	uids        []imap.UID
-	about, text *imapclient.FetchCommand
+	uids  []imap.UID
+	about *imapclient.FetchCommand
 }
 
 func (s *imapSource) ask(uids []imap.UID) *asked {
-	set := imap.UIDSetNum(uids...)
-	return &asked{
-		uids:  uids,
-		about: s.c.Fetch(set, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true}),
-		text:  s.c.Fetch(set, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}}),
-	}
+	return &asked{uids, s.c.Fetch(imap.UIDSetNum(uids...), &imap.FetchOptions{UID: true, Flags: true, InternalDate: true})}
+}
+
+func (s *imapSource) askTexts(uids []imap.UID) *imapclient.FetchCommand {
+	return s.c.Fetch(imap.UIDSetNum(uids...), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
 }
 
 // visit is a folder being brought over.
 type visit struct {
 	*imapSource
-	key  func(imap.UID) string
-	skip func(string, error)
-	take func(Message, io.Reader) error
-	// left are messages that were asked for and whose text did not come.
-	left []imap.UID
+	folder Folder
+	key    func(imap.UID) string
+	skip   func(string, error)
+	take   func(Message, io.Reader) error
+	// missing are messages that were not asked for yet; left those that were,
+	// and whose text did not come.
+	missing, left []imap.UID
+	// losses counts lost connections, idle those since the last message.
+	losses, idle int
 }
+
+// Bounds on lost connections: of one folder, and without any progress.
+const (
+	maxLosses = 100
+	maxIdle   = 3
+)
+
+// errLost is wrapped by errors after which nothing more comes by a connection.
+var errLost = errors.New("the connection is lost")
+
+func isLost(err error) bool { return errors.Is(err, errLost) || errors.Is(err, errRead) }
 
 func (s *imapSource) Each(ctx context.Context, f Folder, had func(string) bool, skip func(string, error), take func(Message, io.Reader) error) error {
 	missing, key, err := s.open(f, had)
 	if err != nil {
 		return err
 	}
-	v := &visit{imapSource: s, key: key, skip: skip, take: take}
+	v := &visit{imapSource: s, folder: f, key: key, skip: skip, take: take, missing: missing}
 	s.broken = true
-	if err := v.all(missing); err != nil {
+	if err := v.all(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -95,30 +117,82 @@ func (s *imapSource) Each(ctx context.Context, f Folder, had func(string) bool, 
 	return nil
 }
 
-func (v *visit) all(missing []imap.UID) error {
-	some := func() *asked {
-		if len(missing) == 0 {
+// all goes through the folder in batches, and then through what was left, one
+// at a time: what another session did to a message may have come in the place
+// of its text, and one that the server cannot read spoils a whole batch. Dovecot
+// ends the connection at such a message, so that this is no reason to give up.
+func (v *visit) all(ctx context.Context) error {
+	for len(v.missing) > 0 {
+		err := v.batches()
+		if isLost(err) {
+			err = v.again(ctx, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for ; len(v.left) > 0; v.left = v.left[1:] {
+		uid := v.left[0]
+		err := v.alone(uid)
+		if isLost(err) {
+			if err = v.again(ctx, err); err == nil {
+				v.skip(v.key(uid), errors.New("the server ends the connection when it is asked for it"))
+				v.idle = 0
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again connects anew after the connection was lost.
+func (v *visit) again(ctx context.Context, lost error) error {
+	v.losses++
+	v.idle++
+	if ctx.Err() != nil || v.losses > maxLosses || v.idle > maxIdle {
+		return lost
+	}
+	v.stop()
+	_ = v.c.Close()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(v.idle-1) * time.Second):
+	}
+	if err := v.dial(ctx); err != nil {
+		return errors.Join(lost, err)
+	}
+	data, err := v.c.Select(v.folder.place, &imap.SelectOptions{ReadOnly: true}).Wait()
+	if err != nil {
+		return fmt.Errorf("EXAMINE: %w", err)
+	}
+	if keyOf(data.UIDValidity)(1) != v.key(1) {
+		return errors.New("the folder has a new UIDVALIDITY")
+	}
+	return nil
+}
+
+func (v *visit) batches() error {
+	some := func(from int) *asked {
+		if from >= len(v.missing) {
 			return nil
 		}
-		n := min(batch, len(missing))
-		a := v.ask(missing[:n])
-		missing = missing[n:]
-		return a
+		return v.ask(v.missing[from:min(from+batch, len(v.missing))])
 	}
-	now := some()
-	for now != nil {
-		next := some()
-		if err := v.batch(now); err != nil {
+	for now := some(0); now != nil; {
+		known, err := v.about(now)
+		if err != nil {
+			return err
+		}
+		texts := v.askTexts(now.uids)
+		next := some(len(now.uids))
+		v.missing = v.missing[len(now.uids):]
+		if err := v.batch(now.uids, known, texts); err != nil {
 			return err
 		}
 		now = next
-	}
-	// Alone: what another session did to a message may have come in the place
-	// of its text, and one that the server cannot read spoils a whole batch.
-	for _, uid := range v.left {
-		if err := v.alone(uid); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -130,26 +204,32 @@ func refusal(err error) bool {
 	return errors.As(err, &no) && no.Type != imap.StatusResponseTypeBye
 }
 
-// batch takes the messages of a batch. Those without a text are left.
-func (v *visit) batch(a *asked) error {
-	about, err := a.about.Collect()
+// about is what is known of a batch.
+func (v *visit) about(a *asked) (map[imap.UID]Message, error) {
+	list, err := a.about.Collect()
 	if err != nil && !refusal(err) {
-		return fmt.Errorf("FETCH: %w", err)
+		return nil, fmt.Errorf("FETCH: %w: %w", errLost, err)
 	}
-	known := make(map[imap.UID]Message, len(about))
-	for _, m := range about {
+	known := make(map[imap.UID]Message, len(list))
+	for _, m := range list {
 		known[m.UID] = v.message(m)
 	}
-	came := make(map[imap.UID]bool, len(a.uids))
-	if err := v.texts(a.text, known, came); err != nil && !refusal(err) {
-		return err
-	}
-	for _, uid := range a.uids {
+	return known, nil
+}
+
+// batch takes the messages of a batch. Those without a text are left.
+func (v *visit) batch(uids []imap.UID, known map[imap.UID]Message, texts *imapclient.FetchCommand) error {
+	came := make(map[imap.UID]bool, len(uids))
+	err := v.texts(texts, known, came)
+	for _, uid := range uids {
 		if _, ok := known[uid]; ok && !came[uid] {
 			v.left = append(v.left, uid)
 		}
 	}
-	return nil
+	if refusal(err) {
+		err = nil
+	}
+	return err
 }
 
 func (v *visit) message(m *imapclient.FetchMessageBuffer) Message {
@@ -177,37 +257,30 @@ func (v *visit) texts(cmd *imapclient.FetchCommand, known map[imap.UID]Message, 
 				came[uid] = true
 				m.Size = item.Literal.Size()
 				if err := v.take(m, item.Literal); err != nil {
+					came[uid] = false
 					return err
 				}
+				v.idle = 0
 			}
 		}
 	}
-	if err := cmd.Close(); err != nil {
-		return fmt.Errorf("FETCH: %w", err)
+	err := cmd.Close()
+	if err == nil || refusal(err) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("FETCH: %w: %w", errLost, err)
 }
 
 // alone asks for one message once more, and tells of it if it cannot be had. One
 // that is gone is not missed.
 func (v *visit) alone(uid imap.UID) error {
-	set := imap.UIDSetNum(uid)
-	list, err := v.c.Fetch(set, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true}).Collect()
-	if err != nil && !refusal(err) {
-		return fmt.Errorf("FETCH: %w", err)
-	}
-	known := make(map[imap.UID]Message)
-	for _, m := range list {
-		known[m.UID] = v.message(m)
-	}
-	if len(known) == 0 && err == nil {
-		return nil
+	uids := []imap.UID{uid}
+	known, err := v.about(v.ask(uids))
+	if err != nil || len(known) == 0 {
+		return err
 	}
 	came := make(map[imap.UID]bool)
-	if err == nil {
-		cmd := v.c.Fetch(set, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
-		err = v.texts(cmd, known, came)
-	}
+	err = v.texts(v.askTexts(uids), known, came)
 	switch {
 	case err != nil && !refusal(err):
 		return err

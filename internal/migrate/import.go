@@ -48,7 +48,8 @@ type Source interface {
 	Count(ctx context.Context, f Folder, had func(key string) bool) (int, error)
 	// Each calls take for each message that was not had, in the folder's order;
 	// text is good until take returns. A message that cannot be read is told by
-	// skip. An error of take ends it, and is returned.
+	// skip. An error of take ends it, and is returned, unless it wraps errRead:
+	// that is the message's own.
 	Each(ctx context.Context, f Folder, had func(key string) bool, skip func(key string, err error), take func(m Message, text io.Reader) error) error
 	Close() error
 }
@@ -174,8 +175,7 @@ func (i *Import) take(ctx context.Context, place, name string, m Message, text i
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case in.err != nil:
-		skip(m.Key, fmt.Errorf("%w: %w", errRead, in.err))
-		return nil
+		return fmt.Errorf("%w: %w", errRead, in.err)
 	case refused(err):
 		skip(m.Key, err)
 		return nil

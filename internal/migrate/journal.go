@@ -18,7 +18,6 @@ import (
 // line is the hash of one, in hexadecimal; the last may be broken off.
 type Journal struct {
 	f     *os.File
-	w     *bufio.Writer
 	name  string
 	taken map[[keySize]byte]struct{}
 	added int
@@ -67,9 +66,11 @@ func OpenJournal(path, name string, readOnly bool) (*Journal, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	j.f, j.w = f, bufio.NewWriter(f)
+	j.f = f
 	if end == 0 && !readOnly {
-		j.w.WriteString(head + "\n")
+		if _, err := f.WriteString(head + "\n"); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	return j, nil
 }
@@ -121,7 +122,7 @@ func (j *Journal) Once(place, key string) string {
 func (j *Journal) Add(place, key string) error {
 	h := [keySize]byte(sum(place, key))
 	j.taken[h] = struct{}{}
-	if _, err := j.w.WriteString(hex.EncodeToString(h[:]) + "\n"); err != nil {
+	if _, err := j.f.WriteString(hex.EncodeToString(h[:]) + "\n"); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	if j.added++; j.added%syncEvery == 0 {
@@ -135,7 +136,7 @@ func (j *Journal) Sync() error {
 	if j.f == nil {
 		return nil
 	}
-	if err := errors.Join(j.w.Flush(), j.f.Sync()); err != nil {
+	if err := j.f.Sync(); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

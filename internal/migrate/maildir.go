@@ -175,7 +175,10 @@ func (s *maildirSource) Each(ctx context.Context, f Folder, had func(string) boo
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := s.one(m, keywords, skip, take); err != nil {
+		err := s.one(m, keywords, skip, take)
+		if errors.Is(err, errRead) {
+			skip(m.key, err)
+		} else if err != nil {
 			return err
 		}
 	}

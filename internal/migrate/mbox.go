@@ -180,7 +180,10 @@ func (s *mboxSource) Each(ctx context.Context, f Folder, had func(string) bool, 
 			skip(want.key, errors.New("it is empty"))
 			continue
 		}
-		if err := take(Message{Key: want.key, Flags: m.Flags, Date: m.Date, Size: -1}, in); err != nil {
+		err = take(Message{Key: want.key, Flags: m.Flags, Date: m.Date, Size: -1}, in)
+		if errors.Is(err, errRead) {
+			skip(want.key, err)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -54,6 +54,8 @@ var (
 	ErrChecking = errors.New("spool: a check is running already")
 	// ErrChangesLost: Changes was asked for a time before the journal begins.
 	ErrChangesLost = errors.New("spool: journal does not reach back that far")
+	// ErrAttributes: a mailbox would have too many attributes, or too large ones.
+	ErrAttributes = errors.New("spool: too many attributes, or too large")
 )
 
 // Store is everything an engine provides.

@@ -140,6 +140,8 @@ type Copied struct {
 // into being with its first mailbox. Lists of UIDs are ascending, without
 // duplicates; UIDs that are not there are passed over in silence.
 type Mailboxes interface {
+	Attributes
+
 	// ListMailboxes returns an account's mailboxes, by name, INBOX first.
 	ListMailboxes(account string) ([]Mailbox, error)
 	// Mailbox looks one up by name (INBOX in any case), MailboxByID by ID.

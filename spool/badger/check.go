@@ -41,7 +41,7 @@ func kindNames() map[byte]string {
 		kGarbage: "garbage mark", kTask: "task", kQueue: "queue index", kTimer: "timer", kDestination: "destination",
 		kName: "mailbox name", kSubscribed: "subscription", kMailbox: "mailbox", kEntry: "entry",
 		kJournal: "journal", kZombie: "deleted mailbox", kLoss: "loss",
-		kBlock: "mailbox index", kKeyword: "keyword",
+		kBlock: "mailbox index", kKeyword: "keyword", kAttribute: "attribute",
 		kStory: "story", kTaskEvents: "task's story", kNotes: "notes",
 	}
 }
@@ -182,7 +182,7 @@ func (c *checker) walk() error {
 	}
 	for _, step := range []func() error{
 		c.strays, c.messages, c.casualties, c.index, c.destinations,
-		c.mailboxes, c.mailboxNames, c.subscriptions, c.meta, c.stories,
+		c.mailboxes, c.mailboxNames, c.subscriptions, c.attributes, c.meta, c.stories,
 	} {
 		if err := step(); err != nil {
 			return err

@@ -121,6 +121,10 @@ func newPatient(t testing.TB) *patient {
 	if err := p.Subscribe("alice", "Archive", true); err != nil {
 		t.Fatal(err)
 	}
+	note := "kept"
+	if err := p.SetAttributes(p.arch, map[string]*string{"note": &note}); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.Hold(p.queued[2].Tasks[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -373,6 +377,10 @@ func damages() []damage {
 			}
 		}},
 		{name: "subscription", kind: damageRecord, do: func(p *patient) func(*tx) error { return scribble(nameKey(kSubscribed, "alice", "Archive")) }},
+		{name: "attribute", kind: damageRecord, do: func(p *patient) func(*tx) error { return scribble(attributeKey(p.arch, "note")) }},
+		{name: "attribute of nothing", kind: damageStray, do: func(p *patient) func(*tx) error {
+			return func(t *tx) error { return t.set(attributeKey(p.arch+1000, "note"), encodeAttribute("x")) }
+		}},
 		{name: "counts", kind: damageCounts, do: func(p *patient) func(*tx) error {
 			return editRow(p.inbox, func(m *spool.Mailbox) { m.Messages += 7; m.Unseen -= 1; m.Deleted = 9; m.Size-- })
 		}},

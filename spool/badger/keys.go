@@ -56,6 +56,7 @@ import (
 //	U mailbox:8 block:4                      index: which of 256 UIDs are there,
 //	                                         unseen, deleted
 //	K mailbox:8 hash:16                      a keyword and how many entries have it
+//	A mailbox:8 name                         attribute of a mailbox
 //	z mailbox:8                              deleted mailbox whose entries are
 //	                                         still to be freed
 const (
@@ -83,6 +84,7 @@ const (
 	kBlock       = 'U'
 	kKeyword     = 'K'
 	kLoss        = 'L'
+	kAttribute   = 'A'
 )
 
 const (

@@ -295,6 +295,9 @@ func (t *tx) drop(m *spool.Mailbox) error {
 	if err := t.delete(mailboxKey(kMailbox, m.ID)); err != nil {
 		return err
 	}
+	if err := t.dropAttributes(m.ID); err != nil {
+		return err
+	}
 	return t.set(mailboxKey(kZombie, m.ID), []byte{recordVersion})
 }
 

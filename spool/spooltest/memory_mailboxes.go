@@ -18,7 +18,8 @@ type memoryMailbox struct {
 	entries []spool.Entry  // by UID
 	gone    []spool.Change // tombstones, by ModSeq
 	// horizon is up to where tombstones have been forgotten.
-	horizon spool.ModSeq
+	horizon    spool.ModSeq
+	attributes map[string]string
 }
 
 // isBelow tells whether name is a level under parent.

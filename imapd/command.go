@@ -95,6 +95,8 @@ func lookup(verb string) (command, bool) {
 		return command{in: always, parse: (*session).parseLogout}, true
 	case "ID":
 		return command{in: always, parse: (*session).parseID}, true
+	case "LANGUAGE":
+		return command{in: always, parse: (*session).parseLanguage}, true
 	case "STARTTLS":
 		return command{in: anonymous, parse: (*session).parseStartTLS}, true
 	case "LOGIN":

@@ -1,8 +1,9 @@
 // Package imapd is where mail is collected: an IMAP server (RFC 9051 and RFC
 // 3501) over the spool's mailboxes. What is not the business of its commands lies
 // in packages of its own: the octets and the grammar on the line (wire), what a
-// session sees of a mailbox (view), what SEARCH means (search), and transfer
-// encodings (decode).
+// session sees of a mailbox (view), what SEARCH means (search), the orders of SORT
+// and the threads of THREAD (order), how letters compare (casemap), the beginnings
+// of texts (preview), and transfer encodings (decode).
 //
 // The protocol engine is ours, and go-imap is only its vocabulary: imapserver
 // cannot be extended from outside (a command is a case of its switch, the encoder

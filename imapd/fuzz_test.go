@@ -17,6 +17,9 @@ func FuzzCommands(f *testing.F) {
 		"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 2 1:5 (1 1)))\r\n", "a LIST (SUBSCRIBED) \"\" (% \"*\") RETURN (STATUS (MESSAGES))\r\n",
 		"a COPY 1 Trash\r\nb MOVE 1 Sent\r\n", "a IDLE\r\nDONE\r\n", "a SEARCH {5+}\r\nhello\r\n", "a FROB {9+}\r\nb LOGOUT\r\n\r\n",
 		"a RENAME INBOX old\r\nb CREATE x (USE (\\Sent))\r\n", "a STATUS INBOX (HIGHESTMODSEQ MAILBOXID)\r\n", "a ID (\"x\" NIL)\r\n",
+		"a SORT (REVERSE DATE SUBJECT) UTF-8 ALL\r\nb UID THREAD REFERENCES UTF-8 TEXT x\r\n", "a UID FETCH 1:* (UID PREVIEW (LAZY)) (PARTIAL -1:-2)\r\n",
+		"a UID SORT RETURN (UPDATE PARTIAL 1:2 RELEVANCY) (FROM) UTF-8 FUZZY SUBJECT one\r\nb STORE 1 +FLAGS (\\Deleted)\r\nc EXPUNGE\r\nd CANCELUPDATE \"a\"\r\n",
+		"a ESEARCH IN (selected subtree (x \"\") inboxes) RETURN (COUNT) UID 1:*\r\nb LANGUAGE en\r\n",
 	} {
 		f.Add(s)
 	}

@@ -19,10 +19,10 @@
 //   - A client can only log in over TLS.
 //   - Sequence numbers are right at any time, whatever other sessions do; a
 //     message that another session has expunged reads as missing, never as
-//     another message. If a FETCH, STORE, COPY or MOVE by sequence numbers finds
-//     none of its messages any more, it says NO [EXPUNGEISSUED]; if it finds
-//     some, FETCH and STORE say OK [EXPUNGEISSUED] (RFC 2180 section 4, RFC
-//     5530). By UID it says OK.
+//     another message. If a FETCH or STORE by sequence numbers misses some of its
+//     messages, or all, it says OK [EXPUNGEISSUED]; a COPY or MOVE that finds none
+//     any more says NO [EXPUNGEISSUED] (RFC 2180 section 4, RFC 5530). By UID they
+//     say OK.
 //   - BODY[] is exactly what was stored: the prefix of the mailbox entry and
 //     then the body, streamed in bounded memory.
 //   - ENVELOPE, BODYSTRUCTURE and sections come from what was found out at

@@ -81,17 +81,23 @@ func (s *session) tryCreate(op string, err error) error {
 }
 
 // some is the reply to a command of which only done of asked messages were still
-// there.
+// there. It is OK even if none was: what others have expunged is no failure (RFC
+// 2180 section 4.1.2, RFC 5530).
 func some(byUID bool, asked, done int) error {
 	if byUID || done == asked {
 		return nil
-	}
-	if done == 0 {
-		return no(codeExpungeIssued, "The messages are gone")
 	}
 	return &imap.Error{
 		Type: imap.StatusResponseTypeOK,
 		Code: codeExpungeIssued,
 		Text: "Completed, but some of the messages are gone",
 	}
+}
+
+// noneLeft is the reply to a COPY or MOVE that found none of its messages.
+func noneLeft(byUID bool, asked int) error {
+	if byUID || asked == 0 {
+		return nil
+	}
+	return no(codeExpungeIssued, "The messages are gone")
 }

@@ -86,13 +86,13 @@ func parseWindow(d *wire.Decoder) window {
 	return w
 }
 
-// String is the window as it was asked for.
+// String is the window with the lower number first, however it was asked for.
 func (w window) String() string {
 	sign := ""
 	if w.back {
 		sign = "-"
 	}
-	return sign + number(int64(w.start)) + ":" + sign + number(int64(w.stop))
+	return sign + number(int64(min(w.start, w.stop))) + ":" + sign + number(int64(max(w.start, w.stop)))
 }
 
 // bounds returns what the window shows of n elements, as indices.

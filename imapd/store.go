@@ -198,7 +198,7 @@ func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string,
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
 	if len(copied.Source) == 0 {
-		return copied, some(byUID, len(uids), 0)
+		return copied, noneLeft(byUID, len(uids))
 	}
 	return copied, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"restante/internal/e2e/bench"
@@ -125,6 +126,20 @@ func TestExim(t *testing.T) {
 		has(t, text, "with esmtps")
 	}
 	has(t, string(d.inbox(alice, 1)[0].body), "Final-Recipient: rfc822; nobody@example.net", "Action: failed")
-	// What Exim says of a message that came by BDAT, and its own name for it.
-	has(t, d.log.String(), "byte chunk, total")
+	// What Exim says of a message that came by BDAT, and what it calls it.
+	told := d.traced("--recipient", "you@example.net")[0]
+	has(t, told.plot(), "delivered")
+	for _, e := range told.Events {
+		if e.Kind != "delivered" {
+			continue
+		}
+		has(t, e.Status.Text, "byte chunk, total")
+		log, err := os.ReadFile(filepath.Join(dir, "spool", "mainlog"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.QueueID == "" || !strings.Contains(string(log), " "+e.QueueID+" <= ") || e.Verified != "PKIX" {
+			t.Errorf("%+v is not what Exim tells:\n%s", e, log)
+		}
+	}
 }

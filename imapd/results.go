@@ -62,7 +62,7 @@ func (r *results) complete(d *wire.Decoder) {
 }
 
 // window is the range of a PARTIAL: from the first on, or with back, from the last
-// backwards. The zero window is none.
+// backwards; start is not above stop. The zero window is none.
 type window struct {
 	back        bool
 	start, stop uint32
@@ -83,21 +83,23 @@ func parseWindow(d *wire.Decoder) window {
 	if d.Err() == nil && (w.start == 0 || w.stop == 0) {
 		d.Fail("The numbers of PARTIAL begin with 1")
 	}
+	// 500:400 is 400:500, and called so (RFC 9394 section 4).
+	w.start, w.stop = min(w.start, w.stop), max(w.start, w.stop)
 	return w
 }
 
-// String is the window with the lower number first, however it was asked for.
+// String is the window as the client is told of it.
 func (w window) String() string {
 	sign := ""
 	if w.back {
 		sign = "-"
 	}
-	return sign + number(int64(min(w.start, w.stop))) + ":" + sign + number(int64(max(w.start, w.stop)))
+	return sign + number(int64(w.start)) + ":" + sign + number(int64(w.stop))
 }
 
 // bounds returns what the window shows of n elements, as indices.
 func (w window) bounds(n int) (from, to int) {
-	low, high := int64(min(w.start, w.stop)), int64(max(w.start, w.stop))
+	low, high := int64(w.start), int64(w.stop)
 	if w.back {
 		return int(max(0, int64(n)-high)), int(max(0, int64(n)-low+1))
 	}

@@ -41,7 +41,7 @@ func (c *Client) Take(ctx context.Context, p Parcel, content io.Reader) (string,
 }
 
 // Drain moves messages out of a daemon's queue, each of them whole: what it has
-// of tasks, but for those of mailboxes here.
+// of tasks, but for those that need no next hop, which are done here.
 //
 // A message is moved in steps, each of them durable before the next: all its
 // tasks are held, so that nobody delivers it here any more; the taker takes it,
@@ -127,11 +127,13 @@ func (d *Drain) pack(ctx context.Context, id mail.ID) (p packed, err error) {
 	return p, ErrBusy
 }
 
-// movable are the tasks that another node can do.
+// movable are the tasks that another node can do: all that have a next hop. What
+// is for mailboxes here, or tells of what was done here, would be sent to the
+// wrong people there; and an archive copy is made of what only its task knows.
 func movable(tasks []Task) []Task {
 	var list []Task
 	for _, t := range tasks {
-		if t.Destination != accept.LocalRoute && t.Destination != accept.NoticeRoute {
+		if !accept.OwnRoute(destination(t.Destination).Route) {
 			list = append(list, t)
 		}
 	}

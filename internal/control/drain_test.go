@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/internal/accept"
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -173,6 +174,37 @@ func TestDrainLeavesWhatIsNotTaken(t *testing.T) {
 	}
 	if _, err := d.Message(t.Context(), mail.ID{1}); !errors.As(err, new(*Error)) {
 		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// Tasks that need no next hop are done here: another node would send them to
+// the wrong people. Neither are they rerouted.
+func TestDrainAndRerouteLeaveTasksOfOurOwn(t *testing.T) {
+	here, there := newHouse(t), newHouse(t)
+	here.server.opt.HasRoute = func(string) bool { return true }
+	for _, route := range []string{accept.LocalRoute, accept.NoticeRoute, accept.ExpandedRoute, accept.RelayedRoute, accept.ArchiveRoute} {
+		own := func(k *spool.Task) {
+			k.Destination = spool.Destination{Route: route}
+			if route == accept.ArchiveRoute {
+				k.Destination.Domain = "journal@far.example"
+			}
+		}
+		id := here.put(t, "", "x@a.example", 1, own)
+		if _, err := here.drainTo(there.client).Message(t.Context(), id.Message); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("%s: drained with %v", route, err)
+		}
+		for _, dry := range []bool{true, false} {
+			out, err := here.client.Do(t.Context(), VerbReroute, Selection{IDs: []string{id.String()}, To: "mx", DryRun: dry}, nil)
+			if err != nil || out.Failed != 1 || out.Failures[0].Code != CodeConflict {
+				t.Errorf("%s: rerouted, dry run %t: %+v, %v", route, dry, out, err)
+			}
+		}
+		if got := here.tasks(t, id.Message); len(got) != 1 || got[0].State != spool.Queued || got[0].Destination.Route != route {
+			t.Errorf("%s: left as %+v", route, got)
+		}
+	}
+	if got := there.all(t); len(got) != 0 {
+		t.Errorf("arrived: %+v", got)
 	}
 }
 

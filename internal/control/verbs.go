@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"restante/internal/accept"
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -108,9 +109,12 @@ func (s *Server) verb(r *http.Request, sel Selection) (verb, bool) {
 		return verb{VerbRelease, "released", told(spool.EventReleased, q.Release), []spool.State{spool.Held}}, true
 	case VerbReroute:
 		sel.Reason = strings.TrimSuffix(sel.To+", "+sel.Reason, ", ")
-		return verb{VerbReroute, "rerouted to " + sel.To, told(spool.EventMoved, func(id spool.TaskID, e ...spool.Event) error {
-			return q.Reroute(id, destination(sel.To), e...)
-		}), nil}, true
+		return verb{VerbReroute, "rerouted to " + sel.To, func(t *spool.TaskInfo) error {
+			if err := reroutable(t); err != nil {
+				return err
+			}
+			return q.Reroute(t.ID, destination(sel.To), event(spool.EventMoved))
+		}, nil}, true
 	case VerbRemove:
 		return verb{VerbRemove, "removed", func(t *spool.TaskInfo) error {
 			return s.remove(r, t.ID, sel.Reason, event(spool.EventRemoved))
@@ -176,6 +180,15 @@ func (s *Server) postQueue(w http.ResponseWriter, r *http.Request) error {
 		a.out.Plan = a.planned.plan()
 	}
 	return a.teller.end(a.out, err)
+}
+
+// reroutable tells why a task cannot go another way: what needs no next hop
+// would be sent to the wrong people by one.
+func reroutable(t *spool.TaskInfo) error {
+	if accept.OwnRoute(t.Destination.Route) {
+		return errorf(CodeConflict, "a task of %s has no next hop, and cannot have another", t.Destination.Route)
+	}
+	return nil
 }
 
 // destination reads "route/domain" or "route".
@@ -341,6 +354,8 @@ func (a *action) foresee(t *spool.TaskInfo) {
 		a.planned.leased++
 	case t.State == spool.Held && a.name == VerbRetry:
 		a.failed(t.ID.String(), errorf(CodeConflict, "the task is held: release it"))
+	case a.name == VerbReroute && reroutable(t) != nil:
+		a.failed(t.ID.String(), reroutable(t))
 	default:
 		a.planned.add(t)
 	}

@@ -301,8 +301,9 @@ type server interface {
 // serverRoom is a room that is a server at an entrance.
 func serverRoom(name string, e *entrance, made any, create func() server) room {
 	return room{name: name, made: made, start: func() (run, stop func(context.Context) error) {
-		s := create()
-		run = func(ctx context.Context) error { return s.Serve(ctx, e.door()) }
+		// The one before it accepts nothing any more when this returns.
+		s, door := create(), e.door()
+		run = func(ctx context.Context) error { return s.Serve(ctx, door) }
 		return run, s.Shutdown
 	}}
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // entrance is one socket of ours, open from the start of the daemon to its end.
-// The server behind it may be replaced meanwhile: connections go to whichever
-// accepts at its door. When the entrance closes the doors are not told: a server
+// The server behind it may be replaced meanwhile: connections go to the one whose
+// door is the newest, from the moment that it has one. When the entrance closes the doors are not told: a server
 // that must stop is stopped, and may take its time over what it has accepted.
 type entrance struct {
 	role     config.Role
@@ -26,6 +26,9 @@ type entrance struct {
 	accepted chan accepted
 	closed   chan struct{}
 	once     sync.Once
+
+	mu     sync.Mutex
+	newest *door
 }
 
 type accepted struct {
@@ -84,12 +87,23 @@ func (e *entrance) close() {
 }
 
 // door returns a listener on the entrance; closing it leaves the socket open.
-func (e *entrance) door() net.Listener { return &door{entrance: e, shut: make(chan struct{})} }
+// Those before it accept nothing any more, and wait to be closed.
+func (e *entrance) door() net.Listener {
+	d := &door{entrance: e, passed: make(chan struct{}), shut: make(chan struct{})}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.newest != nil {
+		close(e.newest.passed)
+	}
+	e.newest = d
+	return d
+}
 
 type door struct {
 	*entrance
-	shut chan struct{}
-	once sync.Once
+	passed chan struct{} // closed when another has taken over
+	shut   chan struct{}
+	once   sync.Once
 }
 
 // Accept returns the next connection, or net.ErrClosed after Close.
@@ -97,14 +111,18 @@ func (d *door) Accept() (net.Conn, error) {
 	select {
 	case <-d.shut:
 		return nil, net.ErrClosed
+	case <-d.passed:
 	default:
+		select {
+		case a := <-d.accepted:
+			return a.conn, a.err
+		case <-d.shut:
+			return nil, net.ErrClosed
+		case <-d.passed:
+		}
 	}
-	select {
-	case a := <-d.accepted:
-		return a.conn, a.err
-	case <-d.shut:
-		return nil, net.ErrClosed
-	}
+	<-d.shut
+	return nil, net.ErrClosed
 }
 
 // Close makes Accept return.

@@ -244,10 +244,27 @@ func TestEntrance(t *testing.T) {
 		}
 		c.Close()
 	}
-	first, second := e.door(), e.door()
+	first := e.door()
 	dial()
 	accept(first)
+	// A second takes over at once, also while the first is being asked.
+	closed := make(chan error, 1)
+	go func() {
+		c, err := first.Accept()
+		if err == nil {
+			c.Close()
+		}
+		closed <- err
+	}()
+	second := e.door()
+	for range 10 {
+		dial()
+		accept(second)
+	}
 	first.Close()
+	if err := <-closed; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a door whose successor is open: %v", err)
+	}
 	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed door: %v", err)
 	}

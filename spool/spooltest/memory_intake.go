@@ -239,6 +239,7 @@ func (m *Memory) store(s *memoryStaged, msg spool.Message) spool.Receipt {
 	}
 	for _, t := range msg.Tasks {
 		r.Tasks = append(r.Tasks, m.addTask(stored, t, taskTimes{
+			made:    now,
 			queued:  now,
 			warns:   after(now, t.Warn),
 			expires: after(now, t.Expire),

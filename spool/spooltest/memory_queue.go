@@ -36,10 +36,12 @@ type memoryDestination struct {
 	last     mail.Status
 }
 
-// taskTimes are the times that a task made by a reroute takes over.
+// taskTimes are the times of a new task; one made by a reroute takes over all but
+// the first.
 type taskTimes struct {
-	queued, warns, expires time.Time
-	warned                 bool
+	// made is from when its Delay counts.
+	made, queued, warns, expires time.Time
+	warned                       bool
 }
 
 func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spool.TaskID {
@@ -53,7 +55,7 @@ func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spoo
 		Envelope:    msg.info.Envelope,
 		Size:        msg.info.Size,
 		Queued:      times.queued,
-		Due:         m.now().Add(t.Delay),
+		Due:         times.made.Add(t.Delay),
 		Expires:     times.expires,
 		Warns:       times.warns,
 		Warned:      times.warned,
@@ -66,7 +68,7 @@ func (m *Memory) addTask(msg *memoryMessage, t spool.Task, times taskTimes) spoo
 	}
 	made := &memoryTask{info: info, share: spool.Share(&msg.info.Envelope)}
 	if t.Held {
-		made.info.State, made.held = spool.Held, m.now()
+		made.info.State, made.held = spool.Held, times.made
 	}
 	m.tasks[info.ID] = made
 	signal(m.wake)

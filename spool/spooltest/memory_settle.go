@@ -93,6 +93,7 @@ func (m *Memory) move(t *memoryTask, s spool.Settlement) (made []spool.TaskID) {
 	for _, task := range s.Moved {
 		task.From = &t.info.Envelope.From
 		made = append(made, m.addTask(m.messages[t.info.ID.Message], task, taskTimes{
+			made:    m.now(),
 			queued:  t.info.Queued,
 			warns:   t.info.Warns,
 			expires: t.info.Expires,

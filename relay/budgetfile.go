@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"restante/internal/wholefile"
 )
 
 // savePause is the least time between two writes of the file.
@@ -85,32 +86,8 @@ func (b *Budgets) save() error {
 	if err != nil {
 		return fmt.Errorf("writing the quotas: %w", err)
 	}
-	if err := replaceFile(b.path, append(text, '\n')); err != nil {
+	if err := wholefile.Write(b.path, append(text, '\n')); err != nil {
 		return fmt.Errorf("writing the quotas: %w", err)
 	}
 	return nil
-}
-
-// replaceFile puts a file in the place of another, whole or not at all.
-func replaceFile(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"restante/internal/control"
+	"restante/internal/wholefile"
 	"restante/spool/badger"
 
 	"golang.org/x/term"
@@ -100,7 +101,7 @@ func (c *call) backup(ctx context.Context, since, out string) (err error) {
 		}
 		err = do(c.out)
 	} else {
-		err = replaceFile(out, do)
+		err = wholefile.Replace(out, func(f *os.File) error { return do(f) })
 	}
 	if err != nil {
 		return err
@@ -246,35 +247,6 @@ func backupState(ctx context.Context, engine *badger.Engine, state, since string
 	return err
 }
 
-// replaceFile has a file written, for its owner's eyes only, and gives it its
-// name when it is complete and durable.
-func replaceFile(name string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".partial-*")
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 func spoolRestoreCommand() *command {
 	cmd := &command{
 		name: "spool restore", args: "FILE... [--hold] [--keep-uids]",
@@ -383,7 +355,7 @@ func putFiles(dir string, files []badger.BackupFile) error {
 				continue
 			}
 			name := filepath.Join(dir, f.Name)
-			if err := replaceFile(name, func(w io.Writer) error {
+			if err := wholefile.Replace(name, func(w *os.File) error {
 				_, err := w.Write(f.Data)
 				return err
 			}); err != nil {

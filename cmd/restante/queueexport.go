@@ -19,6 +19,7 @@ import (
 	"restante/internal/control"
 	"restante/internal/mail"
 	"restante/internal/mbox"
+	"restante/internal/wholefile"
 	"restante/spool"
 )
 
@@ -234,7 +235,7 @@ func (d folder) Take(_ context.Context, p control.Parcel, content io.Reader) (st
 	if err := writeFile(base+envelopeSuffix, bytes.NewReader(append(text, '\n')), -1); err != nil {
 		return untaken(errors.Join(err, os.Remove(base+textSuffix)))
 	}
-	if err := syncDir(d.dir); err != nil {
+	if err := wholefile.SyncDir(d.dir); err != nil {
 		return "", err
 	}
 	return p.ID.String() + textSuffix, nil

@@ -14,6 +14,7 @@ import (
 	"restante/internal/mail"
 	"restante/internal/rewrite"
 	"restante/internal/srs"
+	"restante/internal/wholefile"
 )
 
 // rewriting is what changes senders when a message is taken in.
@@ -77,22 +78,10 @@ func srsSecret(state string) ([]byte, error) {
 	var b [20]byte
 	rand.Read(b[:])
 	s = []byte(hex.EncodeToString(b[:]))
-	temporary, err := os.CreateTemp(state, srsSecretFile+".*") // for its owner's eyes only
-	if err != nil {
+	if err := wholefile.Write(filepath.Join(state, srsSecretFile), append(s, '\n')); err != nil {
 		return nil, err
 	}
-	defer os.Remove(temporary.Name())
-	_, err = temporary.Write(append(s, '\n'))
-	if err == nil {
-		err = temporary.Sync()
-	}
-	if err := errors.Join(err, temporary.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(temporary.Name(), filepath.Join(state, srsSecretFile)); err != nil {
-		return nil, err
-	}
-	return s, syncDir(state)
+	return s, nil
 }
 
 // outgoing is what a route wants of senders. It has been checked.

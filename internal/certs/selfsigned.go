@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"restante/internal/wholefile"
 )
 
 // A self-signed certificate is good for two years, less than the 825 days that
@@ -151,9 +153,5 @@ func writeFile(path string, content []byte, mode os.FileMode) error {
 		os.Remove(tmp)
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return wholefile.SyncDir(filepath.Dir(path))
 }

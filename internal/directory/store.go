@@ -13,6 +13,7 @@ import (
 
 	"restante/internal/mail"
 	"restante/internal/sasl"
+	"restante/internal/wholefile"
 )
 
 // fileVersion is the form of the file of stored accounts. Version 1 had neither
@@ -271,15 +272,7 @@ func replaceFile(path string, text []byte) error {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return wholefile.SyncDir(dir)
 }
 
 // keepOwner gives a file that root made to the owner of its folder, so that an

@@ -17,11 +17,12 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/oauth2/jwt"
+
+	"restante/internal/mail"
 )
 
 const (
@@ -230,14 +231,5 @@ func (s *Source) readable(err error) error {
 	if code == "" {
 		return fmt.Errorf("the token server answers %d", status)
 	}
-	return fmt.Errorf("the token server says %s: %s", clip(code), clip(words))
-}
-
-// clip makes one printable line of the server's words.
-func clip(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }), " ")
-	if len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + "…"
-	}
-	return s
+	return fmt.Errorf("the token server says %s: %s", mail.Line(code, maxWords), mail.Line(words, maxWords))
 }

@@ -1,6 +1,7 @@
 package wholefile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,6 +20,18 @@ func TestWrite(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	// What breaks off changes nothing.
+	broken := errors.New("broken")
+	err := Replace(path, func(f *os.File) error {
+		_, err := f.WriteString("a part")
+		return errors.Join(err, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("broken off: %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || len(got) != 0 {
+		t.Errorf("after what broke off: %q, %v", got, err)
 	}
 	// A directory of that name cannot be replaced: nothing is left lying about.
 	if err := os.Mkdir(filepath.Join(dir, "d"), 0o700); err != nil {

@@ -42,7 +42,7 @@ func (c *Courier) authenticate(ctx context.Context, s *session) error {
 	}
 	password, err := r.Password()
 	if err != nil {
-		return s.fault(transient(7, 0, "the password cannot be read: "+clean(err.Error(), maxText)))
+		return s.fault(transient(7, 0, "the password cannot be read: "+mail.Line(err.Error(), maxText)))
 	}
 	rep, err := s.login(mechanism, r.Username, password)
 	return s.loggedIn(mechanism, rep, err)
@@ -63,7 +63,7 @@ func (s *session) mechanism() (string, error) {
 	}
 	has := "no AUTH"
 	if len(offered) > 0 {
-		has = "AUTH " + clean(strings.Join(offered, " "), maxText)
+		has = "AUTH " + mail.Line(strings.Join(offered, " "), maxText)
 	}
 	return "", s.fault(transient(7, 0, "next hop offers "+has+", and none of "+strings.Join(wanted, ", ")))
 }
@@ -146,7 +146,7 @@ func (s *session) loginToken(ctx context.Context, mechanism string) error {
 	for {
 		token, err := s.route.Token(ctx, refused)
 		if err != nil {
-			return s.fault(transient(7, 0, "no access token: "+clean(err.Error(), maxText)))
+			return s.fault(transient(7, 0, "no access token: "+mail.Line(err.Error(), maxText)))
 		}
 		rep, err := s.sendToken(mechanism, token)
 		if err == nil && rep.code == 535 && refused == "" {
@@ -169,7 +169,7 @@ func (s *session) sendToken(mechanism, token string) (reply, error) {
 		return rep, err
 	}
 	// What is wrong, in JSON; the refusal comes after an answer to it.
-	why := clean(challenge(rep), maxText)
+	why := mail.Line(challenge(rep), maxText)
 	if rep, err = s.wire.ask(goOn); err == nil && why != "" && !rep.is(2) {
 		rep.lines = append(rep.lines, why)
 	}

@@ -114,7 +114,7 @@ func (c *Courier) Deliver(ctx context.Context, job relay.Job) relay.Outcome {
 	switch {
 	case errors.As(err, &own):
 		// Our own trouble: it says nothing of the destination.
-		d.decideAll(transient(3, 0, clean(own.Error(), maxText)))
+		d.decideAll(transient(3, 0, mail.Line(own.Error(), maxText)))
 	case errors.As(err, &f):
 		out.Reach, out.Fault, out.Begun = spool.Unreached, f.status, d.begun
 		out.RetryAfter = d.retry
@@ -248,7 +248,7 @@ func (c *Courier) addresses(ctx context.Context, route *relay.Route, t target) (
 		host, err = c.lookup(ctx, route, t.lookup)
 		switch {
 		case err != nil && !errors.Is(err, ErrNoDomain):
-			return host, &fault{status: transient(4, 3, "cannot look up "+t.name+": "+clean(err.Error(), maxText))}
+			return host, &fault{status: transient(4, 3, "cannot look up "+t.name+": "+mail.Line(err.Error(), maxText))}
 		case len(host.Addrs) == 0:
 			// Somebody's slip more often than the end of a domain, so it waits.
 			return host, &fault{status: transient(4, 4, "mail host "+t.name+" has no address")}

@@ -202,14 +202,14 @@ func (d *delivery) convert(s *session) bool {
 	m, err := sevenbit.New(d.job.Body, d.job.Body.Size())
 	switch {
 	case errors.Is(err, sevenbit.ErrCannot):
-		d.decideAll(s.own(permanent(554, 6, 3, "next hop does not take 8-bit text, and the message "+clean(err.Error(), maxText))))
+		d.decideAll(s.own(permanent(554, 6, 3, "next hop does not take 8-bit text, and the message "+mail.Line(err.Error(), maxText))))
 		return false
 	case err != nil:
-		d.decideAll(transient(3, 0, clean(err.Error(), maxText)))
+		d.decideAll(transient(3, 0, mail.Line(err.Error(), maxText)))
 		return false
 	}
 	if d.seven, err = signedAgain(d.ctx, d.job, m); err != nil {
-		d.decideAll(transient(3, 0, clean(err.Error(), maxText)))
+		d.decideAll(transient(3, 0, mail.Line(err.Error(), maxText)))
 		return false
 	}
 	return true

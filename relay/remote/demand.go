@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"restante/internal/mail"
 	"restante/internal/mtasts"
 	"restante/internal/resolver"
 	"restante/internal/tlsrpt"
@@ -133,7 +134,7 @@ func (c *Courier) published(ctx context.Context, job *relay.Job, t target, host 
 	policy, ok, err := c.opt.Policies.Policy(ctx, job.Domain)
 	if err != nil {
 		e := tlsrpt.Event{Domain: job.Domain, Kind: tlsrpt.STS}
-		e.Result, e.Reason = mtasts.Result(err), clean(err.Error(), maxText)
+		e.Result, e.Reason = mtasts.Result(err), mail.Line(err.Error(), maxText)
 		c.report(job, e, nil)
 	}
 	if !ok || policy.Mode == mtasts.None {
@@ -189,7 +190,7 @@ func (c *Courier) dane(ctx context.Context, job *relay.Job, t target, host resol
 		records, secure, err := c.opt.Resolver.LookupTLSA(ctx, base, t.port)
 		if err != nil {
 			// RFC 7672 section 2.1.3: somebody may be hiding them.
-			why := &demandError{tlsrpt.DNSSECInvalid, fmt.Sprintf("DANE: the TLSA records of %s cannot be looked up: %s", base, clean(err.Error(), maxText))}
+			why := &demandError{tlsrpt.DNSSECInvalid, fmt.Sprintf("DANE: the TLSA records of %s cannot be looked up: %s", base, mail.Line(err.Error(), maxText))}
 			return d, false, &fault{status: transient(7, 5, why.why), cause: why}
 		}
 		if !secure || len(records) == 0 {
@@ -230,7 +231,7 @@ func (c *Courier) report(job *relay.Job, e tlsrpt.Event, err error) {
 	}
 	if err != nil {
 		bad := (*demandError)(nil)
-		e.Result, e.Reason = tlsrpt.ValidationFailure, clean(err.Error(), maxText)
+		e.Result, e.Reason = tlsrpt.ValidationFailure, mail.Line(err.Error(), maxText)
 		if errors.As(err, &bad) {
 			e.Result = bad.result
 		}

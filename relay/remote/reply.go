@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"restante/internal/mail"
 )
@@ -43,7 +40,7 @@ func readReply(r *bufio.Reader) (reply, error) {
 		left -= len(line)
 		code, last, text, ok := parseReplyLine(strings.TrimRight(line, "\r\n"))
 		if !ok || rep.code != 0 && code != rep.code {
-			return reply{}, fmt.Errorf("%w: %q", errReply, clean(line, 80))
+			return reply{}, fmt.Errorf("%w: %q", errReply, mail.Line(line, 80))
 		}
 		rep.code = code
 		rep.lines = append(rep.lines, text)
@@ -101,8 +98,8 @@ func (r reply) status(remote string) mail.Status {
 	s := mail.Status{Code: r.code, Remote: remote}
 	words := make([]string, 0, len(r.lines))
 	for _, line := range r.lines {
-		enhanced, text, ok := cutEnhanced(line)
-		if ok && enhanced[0] == r.code/100 {
+		word, text, _ := strings.Cut(line, " ")
+		if enhanced, ok := mail.ParseEnhanced(word); ok && enhanced[0] == r.code/100 {
 			line = text
 			if s.Enhanced == [3]int{} {
 				s.Enhanced = enhanced
@@ -110,50 +107,9 @@ func (r reply) status(remote string) mail.Status {
 		}
 		words = append(words, line)
 	}
-	s.Text = clean(strings.Join(words, " "), maxText)
+	s.Text = mail.Line(strings.Join(words, " "), maxText)
 	return s
 }
 
 // is tells whether the reply is of a class: 2 to 5.
 func (r reply) is(class int) bool { return r.code/100 == class }
-
-// cutEnhanced takes an enhanced status code (RFC 3463 section 2) off a line.
-func cutEnhanced(line string) (code [3]int, rest string, ok bool) {
-	word, rest, _ := strings.Cut(line, " ")
-	parts := strings.Split(word, ".")
-	if len(parts) != 3 {
-		return code, "", false
-	}
-	for i, p := range parts {
-		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || n > 999 {
-			return code, "", false
-		}
-		code[i] = int(n)
-	}
-	if c := code[0]; c != 2 && c != 4 && c != 5 {
-		return code, "", false
-	}
-	return code, rest, true
-}
-
-// clean makes one printable line of a stranger's words, of at most limit octets.
-func clean(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError:
-			return '?'
-		case !unicode.IsPrint(r):
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit] + "…"
-}

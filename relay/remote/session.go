@@ -90,9 +90,9 @@ func reason(err error) string {
 	case errors.Is(err, net.ErrClosed):
 		return "given up"
 	case errors.As(err, &op):
-		return clean(op.Err.Error(), maxText)
+		return mail.Line(op.Err.Error(), maxText)
 	}
-	return clean(err.Error(), maxText)
+	return mail.Line(err.Error(), maxText)
 }
 
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
@@ -137,7 +137,7 @@ func (c *Courier) open(ctx context.Context, s *session, t target, clear bool) er
 	if greeting.code != 220 {
 		return s.fault(soft("greeting: ", greeting.status(s.remote)))
 	}
-	s.greeted, _, _ = strings.Cut(clean(greeting.lines[0], maxText), " ")
+	s.greeted, _, _ = strings.Cut(mail.Line(greeting.lines[0], maxText), " ")
 	helo := s.route.Helo
 	if helo == "" {
 		helo = c.opt.Hostname

@@ -79,7 +79,7 @@ func (c *Courier) targets(ctx context.Context, job *relay.Job) ([]target, mail.S
 	case errors.Is(err, ErrNoDomain):
 		return nil, permanent(550, 1, 2, "domain "+job.Domain+" does not exist")
 	case err != nil:
-		return nil, transient(4, 3, "cannot look up "+job.Domain+": "+clean(err.Error(), maxText))
+		return nil, transient(4, 3, "cannot look up "+job.Domain+": "+mail.Line(err.Error(), maxText))
 	case len(records) == 0:
 		return c.implicitMX(ctx, job.Domain, port, secure)
 	case len(records) == 1 && records[0].Host == "":
@@ -109,7 +109,7 @@ func (c *Courier) implicitMX(ctx context.Context, domain string, port int, secur
 	}
 	host, err := c.opt.Resolver.LookupHost(ctx, domain+".")
 	if err != nil && !errors.Is(err, ErrNoDomain) {
-		return nil, transient(4, 3, "cannot look up "+domain+": "+clean(err.Error(), maxText))
+		return nil, transient(4, 3, "cannot look up "+domain+": "+mail.Line(err.Error(), maxText))
 	}
 	if len(host.Addrs) == 0 {
 		return nil, permanent(550, 1, 2, "domain "+domain+" has neither MX nor address")

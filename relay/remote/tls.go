@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"restante/internal/mail"
 	"restante/internal/tlsrpt"
 	"restante/relay"
 )
@@ -73,7 +74,7 @@ func (c *Courier) handshake(s *session, t target) error {
 	if s.route.Certificate != nil {
 		own, err := s.route.Certificate()
 		if err != nil {
-			return s.fault(transient(7, 0, "our own certificate cannot be read: "+clean(err.Error(), maxText)))
+			return s.fault(transient(7, 0, "our own certificate cannot be read: "+mail.Line(err.Error(), maxText)))
 		}
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
 	}
@@ -85,7 +86,7 @@ func (c *Courier) handshake(s *session, t target) error {
 	switch {
 	case bad != nil && !t.demand.lenient:
 		c.judged(s, t, bad)
-		return s.fault(transient(7, 5, "TLS: "+clean(bad.why, maxText)+" ("+t.demand.by+" demands it)"))
+		return s.fault(transient(7, 5, "TLS: "+mail.Line(bad.why, maxText)+" ("+t.demand.by+" demands it)"))
 	case err != nil:
 		if !errors.As(err, new(net.Error)) {
 			c.judged(s, t, &demandError{tlsrpt.ValidationFailure, "TLS: " + reason(err)})
@@ -161,7 +162,7 @@ func checkChain(chain []*x509.Certificate, roots *x509.CertPool, names []string,
 	case unknown != nil:
 		return &demandError{tlsrpt.NotTrusted, "the certificate is of an authority that is not trusted"}
 	case err != nil:
-		return &demandError{tlsrpt.NotTrusted, "the certificate is no good: " + clean(err.Error(), maxText)}
+		return &demandError{tlsrpt.NotTrusted, "the certificate is no good: " + mail.Line(err.Error(), maxText)}
 	}
 	for _, name := range names {
 		if isFor(chain[0], name) {
@@ -199,7 +200,7 @@ func certNames(cert *x509.Certificate) string {
 	if len(names) > 4 {
 		names, more = names[:4], " and others"
 	}
-	return clean(strings.Join(names, ", "), maxText) + more
+	return mail.Line(strings.Join(names, ", "), maxText) + more
 }
 
 // tlsOptional tells whether the message has the field that wants it delivered

@@ -1,5 +1,7 @@
 package remote
 
+import "restante/internal/mail"
+
 // transaction is one MAIL, RCPT… and message for a part of the recipients.
 type transaction struct {
 	*delivery
@@ -232,7 +234,7 @@ func (t *transaction) body() error {
 // own ends a transaction whose message cannot be read.
 func (t *transaction) own(err error) error {
 	t.s.close()
-	t.decideAccepted(transient(3, 0, clean(err.Error(), maxText)))
+	t.decideAccepted(transient(3, 0, mail.Line(err.Error(), maxText)))
 	return err
 }
 

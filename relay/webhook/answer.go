@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"restante/internal/mail"
 )
@@ -115,7 +113,7 @@ func parseAnswer(text []byte) (words string, results []result, id string, ok boo
 		if strings.HasPrefix(line, "<") {
 			return "", nil, "", true
 		}
-		return printable(line), nil, "", true
+		return mail.Line(line, maxText), nil, "", true
 	}
 	var a answer
 	if json.Unmarshal([]byte(s), &a) != nil {
@@ -126,40 +124,22 @@ func parseAnswer(text []byte) (words string, results []result, id string, ok boo
 		if err != nil {
 			return "", nil, "", false
 		}
-		s := mail.Status{Code: r.Code, Text: printable(r.Text)}
+		s := mail.Status{Code: r.Code, Text: mail.Line(r.Text, maxText)}
 		if c := r.Code / 100; c != 2 && c != 4 && c != 5 {
 			// Anything short of a definite word means that it is tried again.
 			s = mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: fmt.Sprintf("the webhook answered with the code %d", r.Code)}
 		} else {
-			s.Enhanced = enhanced(r.Enhanced, c)
+			s.Enhanced = [3]int{c, 0, 0}
+			if code, ok := mail.ParseEnhanced(r.Enhanced); ok && code[0] == c {
+				s.Enhanced = code
+			}
 		}
 		results = append(results, result{to, s})
 	}
 	if len(a.ID) <= maxID {
-		id = printable(a.ID)
+		id = mail.Line(a.ID, maxText)
 	}
-	return printable(a.Text), results, id, true
-}
-
-// enhanced reads an enhanced code (RFC 3463) of a class, or gives the plainest.
-func enhanced(s string, class int) [3]int {
-	plain := [3]int{class, 0, 0}
-	var code [3]int
-	words := strings.Split(s, ".")
-	if len(words) != 3 {
-		return plain
-	}
-	for i, w := range words {
-		n, err := strconv.ParseUint(w, 10, 16)
-		if err != nil || n > 999 {
-			return plain
-		}
-		code[i] = int(n)
-	}
-	if code[0] != class {
-		return plain
-	}
-	return code
+	return mail.Line(a.Text, maxText), results, id, true
 }
 
 // parseRetryAfter reads Retry-After (RFC 9110 section 10.2.3): seconds, or a
@@ -173,19 +153,4 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 		return min(max(at.Sub(now), 0), most)
 	}
 	return 0
-}
-
-// printable makes one line of a stranger's words, of at most maxText octets.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }

@@ -122,7 +122,7 @@ func (c *Courier) deliver(ctx context.Context, d *delivery, batch []int) {
 		p, err := c.prepare(d, batch, url)
 		if err != nil {
 			// Our own trouble: it says nothing of the destination.
-			d.decide(batch, mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: printable(err.Error())})
+			d.decide(batch, mail.Status{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: mail.Line(err.Error(), maxText)})
 			return
 		}
 		v := c.post(ctx, d, p)

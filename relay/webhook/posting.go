@@ -272,7 +272,7 @@ func (p *posting) remote() string {
 func (p *posting) failed(err error) verdict {
 	s := mail.Status{Code: 451, Enhanced: [3]int{4, 4, 1}, Remote: p.remote()}
 	if unread := p.unread.Load(); unread != nil {
-		s.Enhanced, s.Text, s.Remote = [3]int{4, 3, 0}, "the stored message cannot be read: "+printable((*unread).Error()), ""
+		s.Enhanced, s.Text, s.Remote = [3]int{4, 3, 0}, "the stored message cannot be read: "+mail.Line((*unread).Error(), maxText), ""
 		return verdict{status: s, ours: true}
 	}
 	reason := err.Error()
@@ -282,13 +282,13 @@ func (p *posting) failed(err error) verdict {
 	bad := (*tls.CertificateVerificationError)(nil)
 	switch {
 	case errors.As(err, &bad):
-		s.Enhanced, s.Text = [3]int{4, 7, 5}, "TLS: "+printable(bad.Error())
+		s.Enhanced, s.Text = [3]int{4, 7, 5}, "TLS: "+mail.Line(bad.Error(), maxText)
 	case p.whole.Load():
-		s.Enhanced, s.Text = [3]int{4, 4, 2}, "no answer to the message, which may have been delivered: "+printable(reason)
+		s.Enhanced, s.Text = [3]int{4, 4, 2}, "no answer to the message, which may have been delivered: "+mail.Line(reason, maxText)
 	case p.begun.Load():
-		s.Enhanced, s.Text = [3]int{4, 4, 2}, "while posting: "+printable(reason)
+		s.Enhanced, s.Text = [3]int{4, 4, 2}, "while posting: "+mail.Line(reason, maxText)
 	default:
-		s.Text = "connecting: " + printable(reason)
+		s.Text = "connecting: " + mail.Line(reason, maxText)
 	}
 	return verdict{status: s, unreached: true, begun: p.begun.Load(), elsewhere: !p.whole.Load()}
 }

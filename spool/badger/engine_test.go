@@ -30,6 +30,8 @@ func open(t testing.TB, opt Options) *Engine {
 
 func reopen(t testing.TB, e *Engine) *Engine {
 	t.Helper()
+	// Close leaves a Badger that is slow to end, which then still has the lock.
+	e.closePatience = time.Minute
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -44,14 +44,13 @@ type simTask struct {
 }
 
 type simDest struct {
-	at       int // in dests
-	info     spool.DestinationInfo
-	until    int64 // of the back-off
-	rest     int64
-	tasks    simTimes // that are queued, by due time
-	inOrder  int
-	place    *list.Element
-	attempts int
+	at      int // in dests
+	info    spool.DestinationInfo
+	until   int64 // of the back-off
+	rest    int64
+	tasks   simTimes // that are queued, by due time
+	inOrder int
+	place   *list.Element
 }
 
 // simTime is a task and when it is due or expires.

@@ -165,7 +165,7 @@ func TestServiceAccount(t *testing.T) {
 		if g := f.Get("grant_type"); g != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
 			return fmt.Errorf("grant type %q", g)
 		}
-		signed, err := jose.ParseSigned(f.Get("assertion"), []jose.SignatureAlgorithm{jose.RS256})
+		signed, err := jose.ParseSignedCompact(f.Get("assertion"), []jose.SignatureAlgorithm{jose.RS256})
 		if err != nil {
 			return err
 		}

@@ -189,7 +189,7 @@ func TestFetchFaults(t *testing.T) {
 		"no type":    {page("", good, 200), "none, sts-policy-fetch-error"},
 		"too large":  {page("text/plain", good+strings.Repeat("\nx: y", 20000), 200), "none, sts-policy-invalid"},
 		"empty":      {page("text/plain", "", 200), "none, sts-policy-invalid"},
-		"redirected": {http.RedirectHandler("https://mta-sts.example.net/.well-known/mta-sts.txt", 301).ServeHTTP, "none, sts-policy-fetch-error"},
+		"redirected": {http.RedirectHandler("https://mta-sts.example.net/.well-known/mta-sts.txt", http.StatusMovedPermanently).ServeHTTP, "none, sts-policy-fetch-error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.dir = filepath.Join(t.TempDir(), "sts")

@@ -33,12 +33,11 @@ type network struct {
 	takes  map[string]time.Duration
 	refuse map[string]bool
 
-	mu     sync.Mutex
-	begun  []string
-	times  []time.Duration
-	closed int
-	open   int
-	start  time.Time
+	mu    sync.Mutex
+	begun []string
+	times []time.Duration
+	open  int
+	start time.Time
 }
 
 func (n *network) dial(ctx context.Context, source netip.Addr, _, address string) (net.Conn, error) {

@@ -59,9 +59,10 @@ type incoming struct {
 	// freed is what the command takes out of the mailbox.
 	freed struct{ octets, messages int64 }
 
-	row  spool.Mailbox
-	list []*taken
-	size int64 // of those in list
+	row    spool.Mailbox
+	rights rights
+	list   []*taken
+	size   int64 // of those in list
 }
 
 // taken is a message that has come.
@@ -157,10 +158,13 @@ func (in *incoming) begin(m *taken, list []imap.Flag, size int64) (err error) {
 		return no(imap.ResponseCodeLimit, fmt.Sprintf("At most %d messages can be stored together", in.most))
 	}
 	if in.row.ID == 0 {
-		if in.row, err = in.s.srv.opt.Mailboxes.Mailbox(in.s.account, in.name); err != nil {
+		to, err := in.s.mailbox(in.name, rightInsert)
+		if err != nil {
 			return in.s.tryCreate(in.op, err)
 		}
+		in.row, in.rights = to.row, to.rights
 	}
+	m.flags = in.rights.settable(m.flags)
 	if err := in.fits(0, size, len(in.list)+1); err != nil {
 		return err
 	}
@@ -178,7 +182,11 @@ func (in *incoming) fits(some, size int64, messages int) error {
 	if most := in.s.srv.opt.MaxAppend; size > most-some {
 		return no(codeTooBig, fmt.Sprintf("Messages are limited to %d octets", most))
 	}
-	return in.s.room(in.row.Account, in.size+size-in.freed.octets, int64(messages)-in.freed.messages)
+	freed := in.freed
+	if in.s.box != nil && in.s.box.owner != in.row.Account {
+		freed.octets, freed.messages = 0, 0
+	}
+	return in.s.room(in.row.Account, in.size+size-freed.octets, int64(messages)-freed.messages)
 }
 
 // copy adds octets to a message.

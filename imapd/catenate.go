@@ -120,7 +120,8 @@ func (s *session) urlMailbox(u imapURL) (spool.MailboxID, error) {
 		}
 		return s.box.view.Mailbox(), nil
 	}
-	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, u.mailbox)
+	p, err := s.mailbox(u.mailbox, rightRead)
+	row := p.row
 	if err == nil && u.validity != 0 && u.validity != row.UIDValidity {
 		err = spool.ErrNoMailbox
 	}

@@ -135,6 +135,10 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseESearch}, true
 	case "REPLACE":
 		return command{in: selected, parse: (*session).parseReplace, byUID: true, numbers: true}, true
+	case "GETACL", "MYRIGHTS":
+		return command{in: members, parse: (*session).parseACL}, true
+	case "SETACL", "DELETEACL", "LISTRIGHTS":
+		return command{in: members, parse: (*session).parseSetACL}, true
 	case "CLOSE", "UNSELECT":
 		return command{in: selected, parse: (*session).parseClose}, true
 	case "EXPUNGE":
@@ -230,6 +234,7 @@ func (s *session) parse(d *wire.Decoder, c *call) (action, command) {
 		c.verb, c.uid = d.Word(), true
 	}
 	cmd, ok := lookup(c.verb)
+	s.recheck()
 	switch {
 	case d.Err() != nil:
 		return nil, cmd

@@ -68,6 +68,7 @@ type play struct {
 	raw   bool
 	plain bool
 	limit int64
+	users map[string]string
 	conns map[string]*actor
 	last  string
 }
@@ -196,7 +197,11 @@ func (p *play) actor(name string) *actor {
 	a := &actor{conn: conn, r: bufio.NewReader(conn)}
 	p.conns[name] = a
 	if !p.raw {
-		io.WriteString(conn, "x NOOP\r\nlogin LOGIN alice secret\r\n")
+		user := p.users[name]
+		if user == "" {
+			user = "alice"
+		}
+		io.WriteString(conn, "x NOOP\r\nlogin LOGIN "+user+" secret\r\n")
 		p.until(a, "x OK NOOP completed")
 		if line := p.read(a); !strings.HasPrefix(line, "login OK") {
 			p.fatalf("login: %s", line)
@@ -220,6 +225,7 @@ func (p *play) until(a *actor, want string) {
 //	raw                        connections are not greeted and logged in
 //	plain                      the server begins without TLS
 //	limit N                    MaxAppend
+//	user N NAME                connection N logs in as NAME instead of alice
 //	quota OCTETS MESSAGES      what alice may keep, 0 for no limit
 //	mail MAILBOX N             N small messages arrive, with a prefix
 //	header MAILBOX FIELDS      a message of these fields arrives, \n between them
@@ -264,6 +270,11 @@ func (p *play) direct(f []string) {
 			p.fatalf("%v", err)
 		}
 		arrive(f[1], strings.ReplaceAll(string(b), "\n", "\r\n"), f[0] == "message")
+	case "user":
+		if p.users == nil {
+			p.users = make(map[string]string)
+		}
+		p.users[f[1]] = f[2]
 	case "quota":
 		octets, _ := strconv.ParseInt(f[1], 10, 64)
 		messages, _ := strconv.ParseInt(f[2], 10, 64)

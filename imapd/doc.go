@@ -32,6 +32,9 @@
 //   - The octets of a refused message are never run as commands (package wire).
 //   - An error of the spool is a NO with a response code and no internals, and
 //     is logged. A panic costs the session it happens in.
+//   - What an account may do in the mailbox of another (RFC 4314) is looked at
+//     when a command names it and at each command while it is selected; one that
+//     it may not know of reads as missing.
 //   - A mailbox that is deleted while selected loses its messages to its
 //     sessions, by EXPUNGE.
 package imapd

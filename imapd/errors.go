@@ -40,6 +40,8 @@ func (s *session) failure(op string, err error) error {
 		return bad("No message has that number")
 	case errors.Is(err, spool.ErrNoMailbox):
 		return no(imap.ResponseCodeNonExistent, "No such mailbox")
+	case errors.Is(err, spool.ErrAttributes):
+		return no(imap.ResponseCodeLimit, "Too much is kept with this mailbox")
 	case errors.Is(err, spool.ErrMailboxExists):
 		return no(imap.ResponseCodeAlreadyExists, "Mailbox exists already")
 	case errors.Is(err, spool.ErrMailboxName):

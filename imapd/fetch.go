@@ -93,7 +93,7 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 			return s.failure("fetch", err)
 		}
 	}
-	marks := !s.box.readOnly && q.marksSeen()
+	marks := !s.box.readOnly && s.box.rights.has(rightSeen) && q.marksSeen()
 	done := 0
 	var damaged error
 	for batch := range slices.Chunk(uids, fetchBatch) {

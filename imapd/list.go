@@ -11,8 +11,10 @@ import (
 // maxPattern bounds a pattern of LIST, in octets: longer ones match no name.
 const maxPattern = 2000
 
-// listing is what LIST looks at: the account's mailboxes and subscriptions.
+// listing is what LIST looks at: the mailboxes and subscriptions of an account,
+// and what others share with it.
 type listing struct {
+	account    string
 	boxes      map[string]spool.Mailbox
 	subscribed map[string]bool
 	// parents are the levels above a mailbox, subscribedBelow those above a
@@ -25,11 +27,17 @@ func (s *session) listing() (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
+	others, err := s.shared()
+	if err != nil {
+		return nil, err
+	}
+	boxes = append(boxes, others...)
 	subscribed, err := s.srv.opt.Mailboxes.Subscriptions(s.account)
 	if err != nil {
 		return nil, err
 	}
 	l := &listing{
+		account:         s.account,
 		boxes:           make(map[string]spool.Mailbox),
 		subscribed:      make(map[string]bool),
 		parents:         make(map[string]bool),
@@ -92,7 +100,7 @@ func (l *listing) names() []string {
 type listOptions struct {
 	lsub                               bool
 	onlySubscribed, onlyUse, recursive bool
-	returnSubscribed                   bool
+	returnSubscribed, rights           bool
 	status                             []string // STATUS items, nil for none
 	ref                                string
 	patterns                           []string
@@ -148,6 +156,8 @@ func (o *listOptions) returns(d *wire.Decoder) {
 	case "SUBSCRIBED":
 		o.returnSubscribed = true
 	case "CHILDREN", "SPECIAL-USE":
+	case "MYRIGHTS":
+		o.rights = true
 	case "STATUS":
 		d.Space()
 		o.status = statusItems(d)
@@ -193,8 +203,8 @@ func (s *session) list(o *listOptions) error {
 			continue
 		}
 		s.listed(verb, data)
-		if row, ok := l.boxes[name]; ok && o.status != nil {
-			if err := s.tellStatus(row, o.status); err != nil {
+		if row, ok := l.boxes[name]; ok {
+			if err := s.listedMore(name, row, o); err != nil {
 				return s.failure("list", err)
 			}
 		}
@@ -225,6 +235,25 @@ func (l *listing) onlyHidden(o *listOptions) {
 			l.subscribedBelow[parent] = true
 		}
 	}
+}
+
+// listedMore tells rights (RFC 8440) and status (RFC 5819) of a mailbox, the latter
+// only to who may read it.
+func (s *session) listedMore(name string, row spool.Mailbox, o *listOptions) error {
+	if !o.rights && o.status == nil {
+		return nil
+	}
+	r, err := s.rightsOf(row)
+	if err != nil {
+		return err
+	}
+	if o.rights {
+		s.tellRights(name, r)
+	}
+	if o.status == nil || !r.has(rightRead) {
+		return nil
+	}
+	return s.tellStatus(row, o.status)
 }
 
 // listData is one line of LIST.

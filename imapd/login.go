@@ -221,10 +221,11 @@ func (s *session) parseCompress(d *wire.Decoder, c call) action {
 	}
 }
 
-// parseNamespace tells that all mailboxes are the user's own (RFC 2342).
+// parseNamespace tells where the user's own mailboxes are, and those of others
+// (RFC 2342).
 func (s *session) parseNamespace(*wire.Decoder, call) action {
 	return func() error {
-		s.out.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
+		s.out.Raw(`* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL`).CRLF()
 		return nil
 	}
 }

@@ -82,7 +82,7 @@ func (s *session) create(name string, uses []imap.Flag) error {
 		}
 		use = u
 	}
-	row, err := s.srv.opt.Mailboxes.CreateMailbox(s.account, name, use)
+	row, err := s.createShared(name, use)
 	if err != nil {
 		return s.failure("create", err)
 	}
@@ -125,7 +125,7 @@ func (s *session) parseName(d *wire.Decoder, c call) action {
 		var err error
 		switch c.verb {
 		case "DELETE": // those below it stay
-			err = boxes.DeleteMailbox(s.account, name)
+			err = s.deleteShared(name)
 		case "SUBSCRIBE": // the name need not be a mailbox's
 			err = boxes.Subscribe(s.account, name, true)
 		case "UNSUBSCRIBE":
@@ -148,7 +148,7 @@ func (s *session) parseRename(d *wire.Decoder, _ call) action {
 		if strings.ContainsAny(to, "*%") {
 			return no(imap.ResponseCodeCannot, "Mailbox names may not have * or % in them")
 		}
-		if err := s.srv.opt.Mailboxes.RenameMailbox(s.account, from, to); err != nil {
+		if err := s.renameShared(from, to); err != nil {
 			return s.failure("rename", err)
 		}
 		return nil

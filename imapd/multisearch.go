@@ -101,7 +101,7 @@ func (src source) has(name string, l *listing) bool {
 	case "SUBSCRIBED":
 		return l.subscribed[name]
 	}
-	return src.kind == "PERSONAL"
+	return src.kind == "PERSONAL" && l.boxes[name].Account == l.account
 }
 
 // multiSearch searches mailbox by mailbox. Of those in which nothing is found, or
@@ -135,7 +135,14 @@ func (s *session) multiSearch(c call, r *results, sources []source, key criterio
 		if !ok || !wanted || inSelected && row.ID == s.box.view.Mailbox() {
 			continue
 		}
-		v, _, err := view.Open(s.srv.opt.Mailboxes, row.ID)
+		may, err := s.rightsOf(row)
+		if err == nil && !may.has(rightRead) {
+			continue
+		}
+		var v *view.View
+		if err == nil {
+			v, _, err = view.Open(s.srv.opt.Mailboxes, row.ID)
+		}
 		if errors.Is(err, spool.ErrNoMailbox) {
 			continue
 		}
@@ -164,7 +171,11 @@ func (s *session) searchIn(c call, r *results, at scope, key criterion) error {
 		return nil
 	}
 	if err == nil {
-		s.tellESearch(c, r, found, row.Name, row.UIDValidity)
+		name := row.Name
+		if row.Account != s.account {
+			name = sharedName(row)
+		}
+		s.tellESearch(c, r, found, name, row.UIDValidity)
 	}
 	return err
 }

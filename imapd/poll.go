@@ -1,8 +1,6 @@
 package imapd
 
 import (
-	"github.com/emersion/go-imap/v2"
-
 	"restante/imapd/view"
 	"restante/imapd/wire"
 	"restante/spool"
@@ -57,8 +55,8 @@ func (s *session) tellKeywords() {
 	}
 	s.box.moreKeywords = false
 	s.out.Raw("* FLAGS ").Flags(s.box.flags()).CRLF()
-	if !s.box.readOnly {
-		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(append(s.box.flags(), imap.FlagWildcard)).Raw("] Permanent flags").CRLF()
+	if s.box.changes() {
+		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(s.box.permanent()).Raw("] Permanent flags").CRLF()
 	}
 }
 
@@ -105,6 +103,7 @@ func (s *session) idle() error {
 	s.out.Raw("+ idling").CRLF()
 	s.poll(true)
 	err := s.conn.WaitOr(changed, func() error {
+		s.recheck()
 		s.poll(true)
 		return nil
 	})

@@ -45,6 +45,11 @@ func (s *session) parseGetQuotaRoot(d *wire.Decoder, _ call) action {
 	d.Space()
 	name := d.Mailbox(s.rawNames())
 	return func() error {
+		if owner, _, err := s.splitName(name); err != nil || owner != s.account {
+			// What others keep is theirs to know.
+			s.out.Raw("* QUOTAROOT ").Mailbox(name).CRLF()
+			return nil
+		}
 		s.out.Raw("* QUOTAROOT ").Mailbox(spool.CanonicalName(name)).Raw(` ""`).CRLF()
 		return s.tellQuota()
 	}

@@ -44,8 +44,8 @@ func (s *session) replaceable(set wire.Set, byUID bool) (spool.Entry, error) {
 	if err != nil {
 		return spool.Entry{}, err
 	}
-	if s.box.readOnly {
-		return spool.Entry{}, errReadOnly
+	if err := s.mayExpunge(); err != nil {
+		return spool.Entry{}, err
 	}
 	if len(uids) == 0 {
 		return spool.Entry{}, no(codeExpungeIssued, "There is no such message")

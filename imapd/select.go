@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/emersion/go-imap/v2"
-
 	"restante/imapd/view"
 	"restante/imapd/wire"
 	"restante/spool"
@@ -88,27 +86,28 @@ func (s *session) open(name string, readOnly bool, back *resync) error {
 		s.box = nil
 		s.out.Raw("* OK [CLOSED] The mailbox before is closed").CRLF()
 	}
-	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, name)
+	p, err := s.mailbox(name, rightRead)
 	if err != nil {
 		return s.failure("select", err)
 	}
-	v, sum, err := view.Open(s.srv.opt.Mailboxes, row.ID)
+	v, sum, err := view.Open(s.srv.opt.Mailboxes, p.row.ID)
 	if err != nil {
 		return s.failure("select", err)
 	}
-	box := &selection{view: v, name: row.Name, readOnly: readOnly, keywords: make(map[string]bool)}
+	box := &selection{view: v, name: p.name, readOnly: readOnly, keywords: make(map[string]bool)}
+	box.rights, box.owner, box.foreign = p.rights, p.row.Account, p.row.Account != s.account
 	for _, k := range sum.Keywords {
 		box.keywords[k] = true
 	}
 	s.box = box
 	s.opened(sum)
 	if back != nil && back.validity == sum.Mailbox.UIDValidity {
-		if err := s.resync(back, row.ID); err != nil {
+		if err := s.resync(back, p.row.ID); err != nil {
 			s.box = nil
 			return s.failure("select", err)
 		}
 	}
-	if readOnly {
+	if readOnly || !box.changes() {
 		return ok(string(codeReadOnly))
 	}
 	return ok("READ-WRITE")
@@ -127,16 +126,16 @@ func (s *session) opened(sum view.Summary) {
 	s.out.Raw("* OK [UIDVALIDITY ").Number32(row.UIDValidity).Raw("] UIDs valid").CRLF()
 	s.out.Raw("* OK [UIDNEXT ").Number32(uint32(row.UIDNext)).Raw("] Predicted next UID").CRLF()
 	s.out.Raw("* FLAGS ").Flags(box.flags()).CRLF()
-	if box.readOnly {
+	if !box.changes() {
 		s.out.Raw("* OK [PERMANENTFLAGS ()] Permanent flags")
 	} else {
-		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(append(box.flags(), imap.FlagWildcard)).Raw("] Permanent flags")
+		s.out.Raw("* OK [PERMANENTFLAGS ").Flags(box.permanent()).Raw("] Permanent flags")
 	}
 	s.out.CRLF()
 	s.out.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(row.ModSeq)).Raw("] Highest").CRLF()
 	s.out.Raw("* OK [MAILBOXID (").Raw(mailboxID(row.ID)).Raw(")] Mailbox ID").CRLF()
 	if s.has(rev2) {
-		s.out.Raw(`* LIST () "/" `).Mailbox(row.Name).CRLF()
+		s.out.Raw(`* LIST () "/" `).Mailbox(box.name).CRLF()
 	}
 }
 
@@ -236,7 +235,7 @@ func (s *session) parseClose(_ *wire.Decoder, c call) action {
 	return func() error {
 		box := s.box
 		s.box = nil
-		if c.verb == "UNSELECT" || box.readOnly {
+		if c.verb == "UNSELECT" || box.readOnly || !box.rights.has(rightExpunge) {
 			return nil
 		}
 		if _, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil); err != nil {

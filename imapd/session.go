@@ -77,6 +77,11 @@ type selection struct {
 	view     *view.View
 	name     string
 	readOnly bool
+	// rights are the client's; foreign tells that it is another account's, so
+	// that they can change.
+	rights  rights
+	foreign bool
+	owner   string
 	// keywords are those that the client was told of; more are announced when
 	// moreKeywords is set.
 	keywords     map[string]bool
@@ -179,7 +184,7 @@ func (s *session) capabilities() string {
 	}
 	list = append(list, "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "ESEARCH", "SEARCHRES", "WITHIN",
 		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "BINARY", "CONDSTORE", "QRESYNC",
-		"MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
+		"ACL", "RIGHTS=texk", "LIST-MYRIGHTS", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
 	list = append(list, "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
 		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT", "SEARCH=FUZZY", "MULTISEARCH", "PREVIEW", "I18NLEVEL=1", "LANGUAGE")
 	if !s.conn.Compressed() {

@@ -16,7 +16,9 @@ func (s *session) parseStatus(d *wire.Decoder, _ call) action {
 	d.Space()
 	items := statusItems(d)
 	return func() error {
-		row, err := s.srv.opt.Mailboxes.Mailbox(s.account, name)
+		p, err := s.mailbox(name, rightRead)
+		row := p.row
+		row.Name = p.name
 		if err != nil {
 			return s.failure("status", err)
 		}

@@ -72,6 +72,9 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 	if s.box.readOnly {
 		return errReadOnly
 	}
+	if err := s.box.allow(q); err != nil {
+		return err
+	}
 	done := 0
 	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {
@@ -152,9 +155,6 @@ func (s *session) parseCopy(d *wire.Decoder, c call) action {
 		if c.verb == "MOVE" {
 			return s.move(uids, c.uid, dest)
 		}
-		if err := s.roomFor(s.account, uids); err != nil {
-			return err
-		}
 		copied, err := s.transfer("copy", uids, c.uid, dest, s.srv.opt.Mailboxes.Copy)
 		if err != nil || len(copied.Source) == 0 {
 			return err
@@ -164,8 +164,8 @@ func (s *session) parseCopy(d *wire.Decoder, c call) action {
 }
 
 func (s *session) move(uids []spool.UID, byUID bool, dest string) error {
-	if s.box.readOnly {
-		return errReadOnly
+	if err := s.mayExpunge(); err != nil {
+		return err
 	}
 	moved, err := s.transfer("move", uids, byUID, dest, s.srv.opt.Mailboxes.Move)
 	if err != nil || len(moved.Source) == 0 {
@@ -189,7 +189,11 @@ func (s *session) highest() error {
 type transfer func(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error)
 
 func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string, f transfer) (spool.Copied, error) {
-	row, err := s.srv.opt.Mailboxes.Mailbox(s.account, dest)
+	p, err := s.mailbox(dest, rightInsert)
+	row := p.row
+	if err == nil && (op == "copy" || s.box.owner != row.Account) {
+		err = s.roomFor(row.Account, uids)
+	}
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
@@ -217,6 +221,9 @@ func (s *session) parseExpunge(d *wire.Decoder, c call) action {
 	return func() error {
 		if s.box.readOnly {
 			return errReadOnly
+		}
+		if !s.box.rights.has(rightExpunge) {
+			return errNoPerm
 		}
 		var uids []spool.UID
 		if c.uid {

@@ -1,0 +1,166 @@
+package imapd
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/spool"
+)
+
+// rights are those of RFC 4314 section 2.1, as bits.
+type rights uint16
+
+const (
+	rightLookup rights = 1 << iota
+	rightRead
+	rightSeen
+	rightWrite
+	rightInsert
+	rightPost
+	rightCreate
+	rightDelete
+	rightDeleted
+	rightExpunge
+	rightAdmin
+
+	allRights rights = 1<<iota - 1
+	noRights  rights = 0
+)
+
+// rightLetters are the letters of the rights, from the lowest bit.
+const rightLetters = "lrswipkxtea"
+
+// The obsolete rights (RFC 4314 section 2.1.1): each stands for some of the others.
+const (
+	rightOldCreate = rightCreate | rightDelete
+	rightOldDelete = rightDeleted | rightExpunge
+)
+
+func (r rights) has(need rights) bool { return r&need == need }
+
+// letters are the rights without the obsolete ones: the form in which they are
+// stored.
+func (r rights) letters() string {
+	var b strings.Builder
+	for i, c := range rightLetters {
+		if r&(1<<i) != 0 {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+// String is how clients are told of the rights: with c and d where some of what
+// they stand for is there.
+func (r rights) String() string {
+	text := r.letters()
+	if r&rightOldCreate != 0 {
+		text += "c"
+	}
+	if r&rightOldDelete != 0 {
+		text += "d"
+	}
+	return text
+}
+
+// parseRights reads letters; it is false if one of them is unknown.
+func parseRights(text string) (r rights, ok bool) {
+	for _, c := range text {
+		switch i := strings.IndexRune(rightLetters, c); {
+		case i >= 0:
+			r |= 1 << i
+		case c == 'c':
+			r |= rightOldCreate
+		case c == 'd':
+			r |= rightOldDelete
+		default:
+			return noRights, false
+		}
+	}
+	return r, true
+}
+
+// settable are the flags of those given that may be set or removed.
+func (r rights) settable(f spool.Flags) spool.Flags {
+	if !r.has(rightSeen) {
+		f.System &^= spool.Seen
+	}
+	if !r.has(rightDeleted) {
+		f.System &^= spool.Deleted
+	}
+	if !r.has(rightWrite) {
+		f.System &= spool.Seen | spool.Deleted
+		f.Keywords = nil
+	}
+	return f
+}
+
+// aclPrefix begins the names of the attributes that grant rights; the identifier
+// follows, and the value is letters. anyone is every account.
+const (
+	aclPrefix = "acl/"
+	anyone    = "anyone"
+)
+
+// identifier is how an account is named in an ACL.
+func identifier(name string) string { return strings.ToLower(name) }
+
+// granted are the rights that attributes give to an account that is not the
+// owner.
+func granted(attributes map[string]string, account string) rights {
+	own, _ := parseRights(attributes[aclPrefix+identifier(account)])
+	all, _ := parseRights(attributes[aclPrefix+anyone])
+	return own | all
+}
+
+var errNoPerm = no(imap.ResponseCodeNoPerm, "You have not the right to do that")
+
+// changes tells whether anything in the mailbox can be changed.
+func (b *selection) changes() bool {
+	return !b.readOnly && b.rights&(rightSeen|rightWrite|rightDeleted|rightInsert|rightExpunge) != 0
+}
+
+// permanent are the flags that the client can set.
+func (b *selection) permanent() []imap.Flag {
+	list := slices.DeleteFunc(b.flags(), func(f imap.Flag) bool {
+		switch f {
+		case imap.FlagSeen:
+			return !b.rights.has(rightSeen)
+		case imap.FlagDeleted:
+			return !b.rights.has(rightDeleted)
+		}
+		return !b.rights.has(rightWrite)
+	})
+	if b.rights.has(rightWrite) {
+		list = append(list, imap.FlagWildcard)
+	}
+	return list
+}
+
+// allow narrows a STORE to the flags that the client may change, and refuses it
+// if there are none (RFC 4314 section 4). To set all flags of a message takes the
+// right to all of them.
+func (b *selection) allow(q *storing) error {
+	if b.rights.has(rightSeen | rightWrite | rightDeleted) {
+		return nil
+	}
+	may := b.rights.settable(q.flags)
+	if q.op == spool.FlagSet || may.System == 0 && len(may.Keywords) == 0 {
+		return errNoPerm
+	}
+	q.flags = may
+	return nil
+}
+
+// mayExpunge tells whether messages can be taken out of the mailbox.
+func (s *session) mayExpunge() error {
+	switch {
+	case s.box.readOnly:
+		return errReadOnly
+	case !s.box.rights.has(rightDeleted | rightExpunge):
+		return errNoPerm
+	}
+	return nil
+}

@@ -26,26 +26,40 @@ func Fold(s string) string {
 // text has at most 11 times its octets.
 func Append(dst, src []byte, last bool) (out, rest []byte) {
 	for i := 0; i < len(src); {
-		if c := src[i]; c < utf8.RuneSelf {
-			if 'a' <= c && c <= 'z' {
-				c -= 'a' - 'A'
-			}
-			dst = append(dst, c)
-			i++
+		n := i
+		for n < len(src) && src[n] < utf8.RuneSelf {
+			n++
+		}
+		if n > i {
+			dst = appendASCII(dst, src[i:n])
+			i = n
 			continue
 		}
 		if !last && !utf8.FullRune(src[i:]) {
 			return dst, src[i:]
 		}
-		r, n := utf8.DecodeRune(src[i:])
-		if r == utf8.RuneError && n == 1 {
+		r, size := utf8.DecodeRune(src[i:])
+		if r == utf8.RuneError && size == 1 {
 			dst = append(dst, src[i])
 		} else {
 			dst = appendRune(dst, unicode.ToTitle(r))
 		}
-		i += n
+		i += size
 	}
 	return dst, nil
+}
+
+// appendASCII appends a run of ASCII.
+func appendASCII(dst, src []byte) []byte {
+	from := len(dst)
+	dst = append(dst, src...)
+	run := dst[from:]
+	for i, c := range run {
+		if 'a' <= c && c <= 'z' {
+			run[i] = c - ('a' - 'A')
+		}
+	}
+	return dst
 }
 
 // appendRune appends a letter in its parts.

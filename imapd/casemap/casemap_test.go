@@ -98,3 +98,19 @@ func TestUnmarked(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkAppend(b *testing.B) {
+	for name, text := range map[string]string{
+		"English": strings.Repeat("The quick brown fox jumps over the lazy dog. ", 700),
+		"German":  strings.Repeat("Zwölf Boxkämpfer jagen Viktor quer über den Deich. ", 600),
+		"Russian": strings.Repeat("Съешь ещё этих мягких французских булок. ", 400),
+	} {
+		b.Run(name, func(b *testing.B) {
+			src, dst := []byte(text), make([]byte, 0, 2*len(text))
+			b.SetBytes(int64(len(src)))
+			for b.Loop() {
+				dst, _ = Append(dst[:0], src, true)
+			}
+		})
+	}
+}

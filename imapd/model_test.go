@@ -1,0 +1,466 @@
+package imapd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestModel has three sessions of one mailbox do random things, one at a time, and
+// holds what each was told against a simple model of the mailbox: the flags of
+// each UID. A plain client, one with CONDSTORE and one with QRESYNC take part; the
+// last leaves and comes back with what it knows.
+//
+// A client believes only responses. Whenever it must have heard everything (after
+// a command that EXPUNGE may follow) what it believes must be the model; at any
+// other time no response may contradict the model, or name a message by a number
+// that is another's.
+func TestModel(t *testing.T) {
+	steps, seed := 3000, uint64(1)
+	if os.Getenv("RESTANTE_HEAVY") != "" {
+		steps, seed = 100_000, uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	h := newHouse(t, nil)
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), h: h, box: make(map[uint32]string), next: 1}
+	for i, ability := range []string{"", "CONDSTORE", "QRESYNC"} {
+		m.clients = append(m.clients, m.join(i, ability))
+	}
+	for m.step = 0; m.step < steps; m.step++ {
+		m.act(m.clients[m.rnd.IntN(len(m.clients))])
+		if t.Failed() {
+			return
+		}
+	}
+	for _, c := range m.clients {
+		m.say(c, "NOOP")
+		m.compare(c)
+	}
+}
+
+// model is the mailbox as it must be: flags by UID, as modelFlags writes them.
+type model struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	h       *house
+	box     map[uint32]string
+	next    uint32
+	step    int
+	clients []*modelClient
+	log     []string
+}
+
+// believed is a message as a client knows it; uid 0 and flags "?" are unknown.
+type believed struct {
+	uid   uint32
+	flags string
+}
+
+type modelClient struct {
+	name    string
+	ability string
+	conn    net.Conn
+	r       *bufio.Reader
+	view    []believed
+	// holding tells that the command must not be answered with EXPUNGE.
+	holding bool
+	// remembered is what it knows while it comes back with QRESYNC.
+	remembered map[uint32]string
+	highest    uint64
+	found      []uint32
+}
+
+func (m *model) fatalf(c *modelClient, format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("step %d, client %s: %s\n%s", m.step, c.name, fmt.Sprintf(format, args...), strings.Join(m.log[max(0, len(m.log)-60):], "\n"))
+}
+
+func (m *model) join(i int, ability string) *modelClient {
+	server, conn := net.Pipe()
+	m.h.srv.serveLoggedIn(server, "alice")
+	m.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(10 * time.Minute))
+	c := &modelClient{name: strconv.Itoa(i), ability: ability, conn: conn, r: bufio.NewReader(conn)}
+	if ability != "" {
+		m.say(c, "ENABLE "+ability)
+	}
+	m.say(c, "SELECT INBOX")
+	m.learn(c)
+	return c
+}
+
+// learn asks for all UIDs and flags.
+func (m *model) learn(c *modelClient) {
+	m.say(c, "UID FETCH 1:* (FLAGS)")
+	m.compare(c)
+}
+
+var (
+	modelFetch    = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
+	modelUID      = regexp.MustCompile(`\bUID (\d+)`)
+	modelFlagList = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
+	modelModSeq   = regexp.MustCompile(`MODSEQ \((\d+)\)`)
+	modelNumber   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
+	modelHighest  = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
+	modelVanished = regexp.MustCompile(`^\* VANISHED( \(EARLIER\))? (\S+)$`)
+)
+
+// say sends a command and takes its responses in. It returns the tagged reply.
+func (m *model) say(c *modelClient, command string) string {
+	m.t.Helper()
+	m.log = append(m.log, "C"+c.name+": "+command)
+	c.holding = strings.HasPrefix(command, "FETCH") || strings.HasPrefix(command, "STORE") || strings.HasPrefix(command, "SEARCH")
+	go io.WriteString(c.conn, "t "+command+"\r\n")
+	for {
+		line, err := c.r.ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		m.log = append(m.log, "S"+c.name+": "+line)
+		if err != nil {
+			m.fatalf(c, "%v", err)
+		}
+		if f := modelHighest.FindStringSubmatch(line); f != nil {
+			c.highest, _ = strconv.ParseUint(f[1], 10, 64)
+		}
+		if reply, is := strings.CutPrefix(line, "t "); is {
+			return reply
+		}
+		m.hear(c, line)
+	}
+}
+
+// hear changes what a client believes.
+func (m *model) hear(c *modelClient, line string) {
+	m.t.Helper()
+	if f := modelNumber.FindStringSubmatch(line); f != nil {
+		n, _ := strconv.Atoi(f[1])
+		switch {
+		case f[2] == "EXISTS" && n < len(c.view):
+			m.fatalf(c, "EXISTS makes the mailbox smaller")
+		case f[2] == "EXISTS":
+			for len(c.view) < n {
+				c.view = append(c.view, believed{flags: "?"})
+			}
+		case c.holding || c.ability == "QRESYNC":
+			m.fatalf(c, "EXPUNGE where it must not be")
+		case n < 1 || n > len(c.view):
+			m.fatalf(c, "EXPUNGE of no message")
+		default:
+			if uid := c.view[n-1].uid; uid != 0 && m.box[uid] != "" {
+				m.fatalf(c, "UID %d is told to be gone", uid)
+			}
+			c.view = slices.Delete(c.view, n-1, n)
+		}
+		return
+	}
+	if f := modelVanished.FindStringSubmatch(line); f != nil {
+		m.vanish(c, f[2], f[1] != "")
+		return
+	}
+	if f := modelFetch.FindStringSubmatch(line); f != nil {
+		seq, _ := strconv.Atoi(f[1])
+		m.fetched(c, seq, f[2])
+		return
+	}
+	if rest, is := strings.CutPrefix(line, "* SEARCH"); is {
+		c.found = nil
+		for _, s := range strings.Fields(rest) {
+			if n, err := strconv.ParseUint(s, 10, 32); err == nil {
+				c.found = append(c.found, uint32(n))
+			}
+		}
+	}
+}
+
+func (m *model) vanish(c *modelClient, set string, earlier bool) {
+	m.t.Helper()
+	if c.holding || c.ability != "QRESYNC" {
+		m.fatalf(c, "VANISHED where it must not be")
+	}
+	for part := range strings.SplitSeq(set, ",") {
+		a, b, is := strings.Cut(part, ":")
+		if !is {
+			b = a
+		}
+		from, _ := strconv.Atoi(a)
+		to, _ := strconv.Atoi(b)
+		for uid := uint32(from); uid <= uint32(to); uid++ {
+			if m.box[uid] != "" {
+				m.fatalf(c, "UID %d is told to have vanished", uid)
+			}
+			if earlier {
+				delete(c.remembered, uid)
+				continue
+			}
+			i := slices.IndexFunc(c.view, func(b believed) bool { return b.uid == uid })
+			if i < 0 {
+				// A message whose UID this client was never told: all others
+				// are known, so it is one of the unknown ones.
+				i = slices.IndexFunc(c.view, func(b believed) bool { return b.uid == 0 })
+			}
+			if i < 0 {
+				m.fatalf(c, "UID %d has vanished, which was never there", uid)
+			}
+			c.view = slices.Delete(c.view, i, i+1)
+		}
+	}
+}
+
+func (m *model) fetched(c *modelClient, seq int, items string) {
+	m.t.Helper()
+	if seq < 1 || seq > len(c.view) {
+		m.fatalf(c, "FETCH of no message")
+	}
+	b := &c.view[seq-1]
+	if f := modelUID.FindStringSubmatch(items); f != nil {
+		uid, _ := strconv.ParseUint(f[1], 10, 32)
+		if b.uid != 0 && b.uid != uint32(uid) {
+			m.fatalf(c, "message %d is UID %d, and was %d", seq, uid, b.uid)
+		}
+		b.uid = uint32(uid)
+	}
+	if f := modelFlagList.FindStringSubmatch(items); f != nil {
+		b.flags = modelFlags(strings.Fields(f[1])...)
+		if b.uid != 0 && m.box[b.uid] != b.flags {
+			m.fatalf(c, "UID %d has flags %s, not %s", b.uid, m.box[b.uid], b.flags)
+		}
+		if c.remembered != nil && b.uid != 0 {
+			c.remembered[b.uid] = b.flags
+		}
+		if c.ability == "QRESYNC" && b.uid == 0 {
+			m.fatalf(c, "flags without the UID (RFC 7162 section 3.2.4)")
+		}
+	}
+}
+
+// modelFlags writes flags so that they can be compared.
+func modelFlags(list ...string) string {
+	slices.Sort(list)
+	return "(" + strings.Join(slices.Compact(list), " ") + ")"
+}
+
+// compare holds what a client believes against the model; it must have heard all.
+func (m *model) compare(c *modelClient) {
+	m.t.Helper()
+	uids := slices.Sorted(maps.Keys(m.box))
+	if len(uids) != len(c.view) {
+		m.fatalf(c, "%d messages, the client knows %d", len(uids), len(c.view))
+	}
+	for i, b := range c.view {
+		if b.uid != 0 && b.uid != uids[i] {
+			m.fatalf(c, "message %d is UID %d, the client believes %d", i+1, uids[i], b.uid)
+		}
+		if b.uid != 0 && b.flags != "?" && b.flags != m.box[b.uid] {
+			m.fatalf(c, "UID %d has flags %s, the client believes %s", b.uid, m.box[b.uid], b.flags)
+		}
+	}
+}
+
+// act has a client do something.
+func (m *model) act(c *modelClient) {
+	m.t.Helper()
+	switch n := m.rnd.IntN(100); {
+	case n < 18 && len(m.box) < 30:
+		m.append(c)
+	case n < 48 && len(c.view) > 0:
+		m.store(c)
+	case n < 58:
+		m.expunge(c)
+	case n < 68 && len(c.view) > 0:
+		m.say(c, fmt.Sprintf("FETCH %s (UID FLAGS)", m.someOf(len(c.view))))
+	case n < 73 && len(c.view) > 0:
+		m.move(c)
+	case n < 79:
+		m.search(c)
+	case n < 85:
+		m.comeBack(c)
+	case n < 92:
+		m.say(c, "UID FETCH 1:* (FLAGS)")
+		m.compare(c)
+	default:
+		m.say(c, "NOOP")
+		m.compare(c)
+	}
+}
+
+func (m *model) append(c *modelClient) {
+	flags := []string{`(\Seen)`, `($Label1 \Draft)`, `()`, `(\Deleted)`}[m.rnd.IntN(4)]
+	// The model comes first: the reply may have the flags already.
+	m.box[m.next] = modelFlags(strings.Fields(strings.Trim(flags, "()"))...)
+	m.next++
+	m.say(c, "APPEND INBOX "+flags+" {2+}\r\nx\n")
+	m.compare(c)
+}
+
+// know has a client ask until it knows all UIDs: of what arrives it only hears the
+// number.
+func (m *model) know(c *modelClient) {
+	for asked := false; !asked || slices.ContainsFunc(c.view, func(b believed) bool { return b.uid == 0 }); asked = true {
+		m.say(c, "UID FETCH 1:* (FLAGS)")
+	}
+	m.compare(c)
+}
+
+// someOf writes a set of numbers up to n.
+func (m *model) someOf(n int) string {
+	a, b := 1+m.rnd.IntN(n), 1+m.rnd.IntN(n)
+	switch m.rnd.IntN(4) {
+	case 0:
+		return fmt.Sprintf("%d:%d", a, b)
+	case 1:
+		return fmt.Sprintf("%d,%d", a, b)
+	case 2:
+		return fmt.Sprintf("%d:*", a)
+	}
+	return strconv.Itoa(a)
+}
+
+// numbersOf is what a set stands for, of n.
+func numbersOf(set string, n int) map[int]bool {
+	out := make(map[int]bool)
+	for part := range strings.SplitSeq(set, ",") {
+		a, b, is := strings.Cut(strings.ReplaceAll(part, "*", strconv.Itoa(n)), ":")
+		if !is {
+			b = a
+		}
+		from, _ := strconv.Atoi(a)
+		to, _ := strconv.Atoi(b)
+		for i := min(from, to); i <= max(from, to); i++ {
+			out[i] = true
+		}
+	}
+	return out
+}
+
+// store changes flags of some messages, by number.
+func (m *model) store(c *modelClient) {
+	op := []string{"", "+", "-"}[m.rnd.IntN(3)]
+	silent := []string{"", ".SILENT"}[m.rnd.IntN(2)]
+	flag := []string{`\Seen`, `\Deleted`, `$Label1`, `\Flagged`}[m.rnd.IntN(4)]
+	// What the numbers mean can only be told if the client knows the UIDs: it asks.
+	m.know(c)
+	if len(c.view) == 0 {
+		return
+	}
+	set := m.someOf(len(c.view))
+	for n := range numbersOf(set, len(c.view)) {
+		uid := c.view[n-1].uid
+		old, there := m.box[uid]
+		if !there {
+			continue
+		}
+		have := strings.Fields(strings.Trim(old, "()"))
+		switch op {
+		case "+":
+			have = append(have, flag)
+		case "-":
+			have = slices.DeleteFunc(have, func(s string) bool { return s == flag })
+		default:
+			have = []string{flag}
+		}
+		m.box[uid] = modelFlags(have...)
+		if silent != "" {
+			c.view[n-1].flags = m.silently(c.view[n-1].flags, op, flag)
+		}
+	}
+	if reply := m.say(c, fmt.Sprintf("STORE %s %sFLAGS%s (%s)", set, op, silent, flag)); !strings.HasPrefix(reply, "OK") {
+		m.fatalf(c, "%s", reply)
+	}
+}
+
+// silently is what a client believes of flags that it changes with .SILENT.
+func (m *model) silently(old, op, flag string) string {
+	have := strings.Fields(strings.Trim(old, "()"))
+	switch {
+	case op == "":
+		return modelFlags(flag)
+	case old == "?":
+		return old
+	case op == "+":
+		return modelFlags(append(have, flag)...)
+	}
+	return modelFlags(slices.DeleteFunc(have, func(s string) bool { return s == flag })...)
+}
+
+func (m *model) expunge(c *modelClient) {
+	for uid, flags := range m.box {
+		if strings.Contains(flags, `\Deleted`) {
+			delete(m.box, uid)
+		}
+	}
+	m.say(c, "EXPUNGE")
+	m.compare(c)
+}
+
+// move takes some messages out of the mailbox.
+func (m *model) move(c *modelClient) {
+	m.know(c)
+	if len(c.view) == 0 {
+		return
+	}
+	set := m.someOf(len(c.view))
+	for n := range numbersOf(set, len(c.view)) {
+		delete(m.box, c.view[n-1].uid)
+	}
+	m.say(c, "MOVE "+set+" Trash")
+	m.compare(c)
+}
+
+// search looks for a flag by UID.
+func (m *model) search(c *modelClient) {
+	m.say(c, "UID SEARCH DELETED")
+	var want []uint32
+	for uid, flags := range m.box {
+		if strings.Contains(flags, `\Deleted`) {
+			want = append(want, uid)
+		}
+	}
+	// A message that the client had not heard of when it asked is not found.
+	for _, uid := range c.found {
+		if !slices.Contains(want, uid) {
+			m.fatalf(c, "UID %d is found, and not deleted", uid)
+		}
+	}
+	m.compare(c)
+}
+
+// comeBack has a client with QRESYNC leave and take up what it knows, and others
+// select once more.
+func (m *model) comeBack(c *modelClient) {
+	if c.ability != "QRESYNC" {
+		c.view = nil
+		m.say(c, "SELECT INBOX")
+		m.learn(c)
+		return
+	}
+	// HIGHESTMODSEQ is known from a command that has told everything.
+	m.expunge(c)
+	m.know(c)
+	since := c.highest
+	c.remembered = make(map[uint32]string)
+	for _, b := range c.view {
+		c.remembered[b.uid] = b.flags
+	}
+	m.say(c, "UNSELECT")
+	for range m.rnd.IntN(4) {
+		other := m.clients[m.rnd.IntN(2)]
+		m.act(other)
+	}
+	c.view = nil
+	validity := uint32(1)
+	m.say(c, fmt.Sprintf("SELECT INBOX (QRESYNC (%d %d))", validity, since))
+	if !maps.Equal(c.remembered, m.box) {
+		m.fatalf(c, "the client comes back to %v, and is made to believe %v", m.box, c.remembered)
+	}
+	c.remembered = nil
+	m.learn(c)
+}

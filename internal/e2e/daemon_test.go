@@ -115,8 +115,11 @@ func (d *daemon) configure(more ...string) {
 	d.t.Helper()
 	text := base + strings.Join(more, "\n")
 	if !strings.Contains(text, "[authentication]") {
-		// No test asks the name servers of the machine it runs on.
 		text += "\n[authentication]\nevaluate = false\n"
+	}
+	if !strings.Contains(text, "[dns]") {
+		// No test asks the name servers of the machine it runs on.
+		text += "\n[dns]\nresolver = \"127.0.0.1:1\"\n"
 	}
 	d.write("config.toml", text)
 }

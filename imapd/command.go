@@ -135,6 +135,10 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseESearch}, true
 	case "REPLACE":
 		return command{in: selected, parse: (*session).parseReplace, byUID: true, numbers: true}, true
+	case "GETMETADATA":
+		return command{in: members, parse: (*session).parseGetMetadata}, true
+	case "SETMETADATA":
+		return command{in: members, parse: (*session).parseSetMetadata}, true
 	case "GETACL", "MYRIGHTS":
 		return command{in: members, parse: (*session).parseACL}, true
 	case "SETACL", "DELETEACL", "LISTRIGHTS":

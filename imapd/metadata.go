@@ -1,0 +1,219 @@
+package imapd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"restante/imapd/wire"
+	"restante/spool"
+)
+
+// Attributes in which metadata are kept: shared ones, those of one account (whose
+// name and a NUL follow), and, with an account's INBOX, those of the server.
+const (
+	sharedPrefix        = "meta/shared/"
+	privatePrefix       = "meta/private/"
+	serverPrivatePrefix = "server/private/"
+)
+
+// maxEntries bounds the entries that one command names.
+const maxEntries = 100
+
+// entryName reads the name of an entry (RFC 5464 section 3.2). Case is of no
+// account.
+func entryName(d *wire.Decoder) string {
+	name := strings.ToLower(d.AString())
+	ok := strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/")
+	bad := strings.Contains(name, "//") || strings.HasSuffix(name, "/") || strings.ContainsAny(name, "*%") ||
+		strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
+	if !ok || bad || len(name) > spool.MaxAttributeName/2 {
+		d.Fail("Malformed name of an entry")
+	}
+	return name
+}
+
+// metadataAt tells with which mailbox the metadata of a name are kept, and how an
+// entry is called there; "" is the server.
+func (s *session) metadataAt(name string, need rights) (place, func(entry string) string, error) {
+	at, server := name, name == ""
+	if server {
+		at = spool.Inbox
+	}
+	p, err := s.mailbox(at, need)
+	return p, func(entry string) string {
+		rest, private := strings.CutPrefix(entry, "/private/")
+		switch {
+		case private && server:
+			return serverPrivatePrefix + rest
+		case private:
+			return privatePrefix + identifier(s.account) + "\x00" + rest
+		case server:
+			return "" // there are none
+		}
+		return sharedPrefix + strings.TrimPrefix(entry, "/shared/")
+	}, err
+}
+
+// metadataQuery is what GETMETADATA asks for.
+type metadataQuery struct {
+	mailbox string
+	entries []string
+	// most bounds a value, in octets; -1 does not.
+	most int64
+	// depth is 0, 1, or -1 for all that is below an entry.
+	depth int
+}
+
+// parseGetMetadata reads GETMETADATA (RFC 5464 section 4.2).
+func (s *session) parseGetMetadata(d *wire.Decoder, _ call) action {
+	q := metadataQuery{most: -1}
+	d.Space()
+	if d.TryList(func() {
+		switch word := d.Word(); word {
+		case "MAXSIZE":
+			d.Space()
+			q.most = int64(d.Number())
+		case "DEPTH":
+			d.Space()
+			depth, known := map[string]int{"0": 0, "1": 1, "INFINITY": -1}[d.Word()]
+			if q.depth = depth; !known {
+				d.Fail("Unknown depth")
+			}
+		default:
+			d.Fail("Unknown option of GETMETADATA")
+		}
+	}) {
+		d.Space()
+	}
+	q.mailbox = d.Mailbox(s.rawNames())
+	d.Space()
+	entry := func() {
+		if q.entries = append(q.entries, entryName(d)); len(q.entries) > maxEntries {
+			d.Fail("Too many entries")
+		}
+	}
+	if !d.TryList(entry) {
+		entry()
+	}
+	return func() error { return s.getMetadata(&q) }
+}
+
+// wants tells whether an entry is asked for.
+func (q *metadataQuery) wants(entry string) bool {
+	return slices.ContainsFunc(q.entries, func(asked string) bool {
+		rest, below := strings.CutPrefix(entry, asked+"/")
+		return entry == asked || below && (q.depth < 0 || q.depth == 1 && !strings.Contains(rest, "/"))
+	})
+}
+
+// getMetadata tells of the entries that are there. Of values that are too long the
+// reply tells the longest.
+func (s *session) getMetadata(q *metadataQuery) error {
+	p, key, err := s.metadataAt(q.mailbox, rightLookup|rightRead)
+	if err != nil {
+		return s.failure("metadata", err)
+	}
+	attributes, err := s.srv.opt.Mailboxes.Attributes(p.row.ID)
+	if err != nil {
+		return s.failure("metadata", err)
+	}
+	found := make(map[string]string)
+	long := 0
+	for _, scope := range []string{"/private/", "/shared/"} {
+		prefix := key(scope)
+		for name, value := range attributes {
+			rest, is := strings.CutPrefix(name, prefix)
+			switch {
+			case prefix == "" || !is || !q.wants(scope+rest):
+			case q.most >= 0 && int64(len(value)) > q.most:
+				long = max(long, len(value))
+			default:
+				found[scope+rest] = value
+			}
+		}
+	}
+	if len(found) > 0 {
+		name := p.name
+		if q.mailbox == "" {
+			name = ""
+		}
+		s.tellMetadata(name, found)
+	}
+	if long > 0 {
+		return ok(fmt.Sprintf("METADATA LONGENTRIES %d", long))
+	}
+	return nil
+}
+
+func (s *session) tellMetadata(name string, found map[string]string) {
+	s.out.Raw("* METADATA ").Mailbox(name).Raw(" (")
+	entries := make([]string, 0, len(found))
+	for entry := range found {
+		entries = append(entries, entry)
+	}
+	slices.Sort(entries)
+	for i, entry := range entries {
+		if i > 0 {
+			s.out.Raw(" ")
+		}
+		s.out.Raw(entry).Raw(" ").String(found[entry])
+	}
+	s.out.Raw(")").CRLF()
+}
+
+// parseSetMetadata reads SETMETADATA (RFC 5464 section 4.3).
+func (s *session) parseSetMetadata(d *wire.Decoder, _ call) action {
+	d.Space()
+	name := d.Mailbox(s.rawNames())
+	d.Space()
+	change := make(map[string]*string)
+	d.List(func() {
+		entry := entryName(d)
+		d.Space()
+		change[entry] = nil
+		if value, there := d.NString(); there {
+			change[entry] = &value
+		}
+		if len(change) > maxEntries {
+			d.Fail("Too many entries")
+		}
+	})
+	return func() error { return s.setMetadata(name, change) }
+}
+
+// setMetadata changes entries, all or none. What is shared takes the right to
+// write; of the server nobody can change that.
+func (s *session) setMetadata(name string, change map[string]*string) error {
+	need := rightLookup | rightRead
+	for entry, value := range change {
+		if strings.HasPrefix(entry, "/shared/") {
+			need |= rightWrite
+		}
+		if value != nil && len(*value) > spool.MaxAttributeValue {
+			return no(imap.ResponseCode(fmt.Sprintf("METADATA MAXSIZE %d", spool.MaxAttributeValue)), "The value is too long")
+		}
+	}
+	if name == "" && need.has(rightWrite) {
+		return errNoPerm
+	}
+	p, key, err := s.metadataAt(name, need)
+	if err != nil {
+		return s.failure("metadata", err)
+	}
+	keyed := make(map[string]*string, len(change))
+	for entry, value := range change {
+		keyed[key(entry)] = value
+	}
+	err = s.srv.opt.Mailboxes.SetAttributes(p.row.ID, keyed)
+	if errors.Is(err, spool.ErrAttributes) {
+		return no("METADATA TOOMANY", "There are too many entries, or a name is too long")
+	}
+	if err != nil {
+		return s.failure("metadata", err)
+	}
+	return nil
+}

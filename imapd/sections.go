@@ -33,8 +33,6 @@ type piece struct {
 	item sectionItem
 	r    io.Reader
 	size int64
-	// none tells that the part is not there.
-	none bool
 }
 
 // pieces prepares the sections that a FETCH asks for, in its order.

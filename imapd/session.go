@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -197,9 +196,4 @@ func (s *session) capabilities() string {
 func (s *Server) sources() sasl.Sources {
 	o := s.opt
 	return sasl.Sources{Passwords: o.Auth, Verifiers: o.Verifiers, Certificates: o.Certificates, Tokens: o.Tokens, NoBinding: o.NoBinding}
-}
-
-// offers tells whether a mechanism can be used now.
-func (s *session) offers(mechanism string) bool {
-	return slices.Contains(s.srv.sources().Offer(s.channel), mechanism)
 }

@@ -24,7 +24,7 @@ func pair(t testing.TB, opt Options) (*Conn, net.Conn) {
 
 // decode has a client say text, and reads one command with f. It returns what
 // was answered until then.
-func decode(t *testing.T, text string, limit int64, f func(d *Decoder)) (said string, err, finish error, rest string) {
+func decode(t *testing.T, text string, limit int64, f func(d *Decoder)) (said, rest string, err, finish error) {
 	t.Helper()
 	c, client := pair(t, Options{Step: 5 * time.Second})
 	heard := make(chan string, 1)
@@ -45,7 +45,7 @@ func decode(t *testing.T, text string, limit int64, f func(d *Decoder)) (said st
 		rest = line
 	}
 	c.Close()
-	return <-heard, err, finish, rest
+	return <-heard, rest, err, finish
 }
 
 func TestDecoder(t *testing.T) {
@@ -107,7 +107,7 @@ func TestDecoder(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got string
-			_, err, finish, rest := decode(t, tt.text+next, 100, func(d *Decoder) { got = tt.f(d) })
+			_, rest, err, finish := decode(t, tt.text+next, 100, func(d *Decoder) { got = tt.f(d) })
 			if finish != nil {
 				t.Fatalf("Finish: %v", finish)
 			}
@@ -127,7 +127,7 @@ func TestDecoder(t *testing.T) {
 // A literal that the client waits to be asked for is asked for, or else refused
 // and never read.
 func TestSynchronisingLiteral(t *testing.T) {
-	said, err, finish, _ := decode(t, "{3}\r\nabc\r\nx\r\n", 100, func(d *Decoder) {
+	said, _, err, finish := decode(t, "{3}\r\nabc\r\nx\r\n", 100, func(d *Decoder) {
 		if s := d.AString(); s != "abc" {
 			t.Errorf("got %q", s)
 		}
@@ -135,7 +135,7 @@ func TestSynchronisingLiteral(t *testing.T) {
 	if said != "+ Ready for literal data\r\n" || err != nil || finish != nil {
 		t.Errorf("said %q, %v, %v", said, err, finish)
 	}
-	said, err, finish, rest := decode(t, "{101}\r\ny NOOP\r\n", 100, func(d *Decoder) { d.AString() })
+	said, rest, err, finish := decode(t, "{101}\r\ny NOOP\r\n", 100, func(d *Decoder) { d.AString() })
 	if said != "" || err == nil || finish != nil || rest != "y NOOP" {
 		t.Errorf("said %q, %v, %v, and then read %q", said, err, finish, rest)
 	}
@@ -144,7 +144,7 @@ func TestSynchronisingLiteral(t *testing.T) {
 // What nobody wants to throw away ends the connection.
 func TestTooMuchToThrowAway(t *testing.T) {
 	for _, text := range []string{"{1000+}\r\n", "{99999999999999999999+}\r\n", "x {1000+}\r\n", strings.Repeat("x", maxLost+MaxLine+100)} {
-		_, _, finish, _ := decode(t, text, 100, func(d *Decoder) { d.Fail("no") })
+		_, _, _, finish := decode(t, text, 100, func(d *Decoder) { d.Fail("no") })
 		if !errors.Is(finish, ErrLost) {
 			t.Errorf("%.20q: %v", text, finish)
 		}

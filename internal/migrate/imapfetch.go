@@ -18,10 +18,20 @@ import (
 // one command for texts, and a batch is smaller than that.
 const batch = 100
 
+// maxFolder bounds the messages of one folder, whatever a server says of it, and
+// manyNew those that may come between two commands.
+const (
+	maxFolder = 20_000_000
+	manyNew   = 10_000
+)
+
 // open examines a folder and returns the UIDs that were not had, ascending, and
 // what makes a key of one.
 func (s *imapSource) open(f Folder, had func(string) bool) ([]imap.UID, func(imap.UID) string, error) {
 	data, err := s.c.Select(f.place, &imap.SelectOptions{ReadOnly: true}).Wait()
+	if refusal(err) {
+		return nil, nil, fmt.Errorf("%w: %w", errFolder, err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("EXAMINE: %w", err)
 	}
@@ -39,9 +49,18 @@ func (s *imapSource) open(f Folder, had func(string) bool) ([]imap.UID, func(ima
 	}
 	var missing []imap.UID
 	set, _ := found.All.(imap.UIDSet)
-	all, ok := set.Nums()
+	// The ranges are the server's word: they are not made numbers before they
+	// are known to be few.
+	total := uint64(0)
+	for _, r := range set {
+		total += uint64(r.Stop) - uint64(r.Start) + 1
+	}
+	all, ok := []imap.UID(nil), false
+	if total <= min(maxFolder, uint64(data.NumMessages)+manyNew) {
+		all, ok = set.Nums()
+	}
 	if !ok {
-		return nil, nil, errors.New("SEARCH: the server answered with an open range")
+		return nil, nil, errors.New("SEARCH: the server tells of more messages than there are")
 	}
 	for _, uid := range all {
 		if !had(key(uid)) {

@@ -87,6 +87,10 @@ type Counts struct {
 	Octets int64
 }
 
+// errFolder is wrapped by errors of opening one folder, after which the others
+// can be.
+var errFolder = errors.New("it cannot be opened")
+
 // errRead is wrapped by errors of reading a message's text from its source.
 var errRead = errors.New("the message cannot be read")
 
@@ -121,7 +125,11 @@ func (i *Import) Run(ctx context.Context) (Counts, error) {
 			i.Tell(fmt.Sprintf("%s: left out: %s", f.Name, why))
 			continue
 		}
-		if err := i.folder(ctx, f, name); err != nil {
+		err := i.folder(ctx, f, name)
+		if errors.Is(err, errFolder) {
+			i.counts.Failed++
+			i.Tell(fmt.Sprintf("%s: passed over: %v", f.Name, err))
+		} else if err != nil {
 			return i.counts, fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}

@@ -118,7 +118,7 @@ func (s *session) shared() (list []spool.Mailbox, err error) {
 	return list, nil
 }
 
-// above returns the nearest mailbox above a name that is there; its ID is 0 if
+// nearest returns the nearest mailbox above a name that is there; its ID is 0 if
 // there is none.
 func (s *session) nearest(owner, name string) (spool.Mailbox, error) {
 	for parent := range above(name) {

@@ -172,7 +172,6 @@ func (ch *checker) limits() {
 		{"imap", "max_message_size", int64(m.MaxMessageSize), int64(64 * KiB), "64KiB"},
 		{"spool", "min_free", int64(ch.config.Spool.MinFree), int64(64 * MiB), "64MiB"},
 		{"imap", "idle_timeout", int64(m.IdleTimeout), int64(time.Second), "1s"},
-		{"imap", "quota_messages", int64(m.QuotaMessages), 0, "0, which is no limit"},
 	} {
 		if x.value < x.least {
 			ch.problem(top(x.section).key(x.key), "%s must be at least %s", x.key, x.text)

@@ -95,24 +95,23 @@ func (r Route) OwnSchedule() bool {
 // keeping checks how much and how long mail is kept.
 func (ch *checker) keeping() {
 	const least = 64 * KiB
-	check := func(at keyPath, s Size, messages int) {
+	check := func(at keyPath, s Size) {
 		if s != 0 && s < least {
 			ch.problem(at.key("quota"), "quota must be at least %s, or 0B", least)
 		}
-		if messages < 0 {
-			ch.problem(at.key("quota_messages"), "quota_messages must be at least 0")
-		}
 	}
 	m := ch.config.IMAP
-	check(top("imap"), m.Quota, 0)
+	check(top("imap"), m.Quota)
 	for i, a := range ch.config.Accounts {
-		check(top("account").index(i), a.Quota, a.QuotaMessages)
+		check(top("account").index(i), a.Quota)
 	}
-	for key, d := range map[string]Duration{"expire_trash": m.ExpireTrash, "expire_junk": m.ExpireJunk} {
+	expire := func(key string, d Duration) {
 		if d != 0 && d < Hour {
 			ch.problem(top("imap").key(key), "%s %s is too short: at least 1h, or 0s to keep messages for ever", key, d)
 		}
 	}
+	expire("expire_trash", m.ExpireTrash)
+	expire("expire_junk", m.ExpireJunk)
 }
 
 // holds checks how long mail is held back.

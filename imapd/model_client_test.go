@@ -1,0 +1,193 @@
+package imapd
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// believed is a message as a client knows it; uid 0 and flags "?" are unknown.
+type believed struct {
+	uid   uint32
+	flags string
+}
+
+type modelClient struct {
+	name    string
+	ability string
+	conn    net.Conn
+	r       *bufio.Reader
+	view    []believed
+	// holding tells that the command must not be answered with EXPUNGE.
+	holding bool
+	// remembered is what it knows while it comes back with QRESYNC.
+	remembered map[uint32]string
+	highest    uint64
+	found      []uint32
+}
+
+// learn asks for all UIDs and flags.
+func (m *model) learn(c *modelClient) {
+	m.say(c, "UID FETCH 1:* (FLAGS)")
+	m.compare(c)
+}
+
+var (
+	modelFetch    = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
+	modelUID      = regexp.MustCompile(`\bUID (\d+)`)
+	modelFlagList = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
+	modelModSeq   = regexp.MustCompile(`MODSEQ \((\d+)\)`)
+	modelNumber   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
+	modelHighest  = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
+	modelVanished = regexp.MustCompile(`^\* VANISHED( \(EARLIER\))? (\S+)$`)
+)
+
+// say sends a command and takes its responses in. It returns the tagged reply.
+func (m *model) say(c *modelClient, command string) string {
+	m.t.Helper()
+	m.log = append(m.log, "C"+c.name+": "+command)
+	c.holding = strings.HasPrefix(command, "FETCH") || strings.HasPrefix(command, "STORE") || strings.HasPrefix(command, "SEARCH")
+	go io.WriteString(c.conn, "t "+command+"\r\n")
+	for {
+		line, err := c.r.ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		m.log = append(m.log, "S"+c.name+": "+line)
+		if err != nil {
+			m.fatalf(c, "%v", err)
+		}
+		if f := modelHighest.FindStringSubmatch(line); f != nil {
+			c.highest, _ = strconv.ParseUint(f[1], 10, 64)
+		}
+		if reply, is := strings.CutPrefix(line, "t "); is {
+			return reply
+		}
+		m.hear(c, line)
+	}
+}
+
+// hear changes what a client believes.
+func (m *model) hear(c *modelClient, line string) {
+	m.t.Helper()
+	if f := modelNumber.FindStringSubmatch(line); f != nil {
+		n, _ := strconv.Atoi(f[1])
+		switch {
+		case f[2] == "EXISTS" && n < len(c.view):
+			m.fatalf(c, "EXISTS makes the mailbox smaller")
+		case f[2] == "EXISTS":
+			for len(c.view) < n {
+				c.view = append(c.view, believed{flags: "?"})
+			}
+		case c.holding || c.ability == "QRESYNC":
+			m.fatalf(c, "EXPUNGE where it must not be")
+		case n < 1 || n > len(c.view):
+			m.fatalf(c, "EXPUNGE of no message")
+		default:
+			if uid := c.view[n-1].uid; uid != 0 && m.box[uid] != "" {
+				m.fatalf(c, "UID %d is told to be gone", uid)
+			}
+			c.view = slices.Delete(c.view, n-1, n)
+		}
+		return
+	}
+	if f := modelVanished.FindStringSubmatch(line); f != nil {
+		m.vanish(c, f[2], f[1] != "")
+		return
+	}
+	if f := modelFetch.FindStringSubmatch(line); f != nil {
+		seq, _ := strconv.Atoi(f[1])
+		m.fetched(c, seq, f[2])
+		return
+	}
+	if rest, is := strings.CutPrefix(line, "* SEARCH"); is {
+		c.found = nil
+		for _, s := range strings.Fields(rest) {
+			if n, err := strconv.ParseUint(s, 10, 32); err == nil {
+				c.found = append(c.found, uint32(n))
+			}
+		}
+	}
+}
+
+func (m *model) vanish(c *modelClient, set string, earlier bool) {
+	m.t.Helper()
+	if c.holding || c.ability != "QRESYNC" {
+		m.fatalf(c, "VANISHED where it must not be")
+	}
+	for part := range strings.SplitSeq(set, ",") {
+		a, b, is := strings.Cut(part, ":")
+		if !is {
+			b = a
+		}
+		from, _ := strconv.Atoi(a)
+		to, _ := strconv.Atoi(b)
+		for uid := uint32(from); uid <= uint32(to); uid++ {
+			if m.box[uid] != "" {
+				m.fatalf(c, "UID %d is told to have vanished", uid)
+			}
+			if earlier {
+				delete(c.remembered, uid)
+				continue
+			}
+			i := slices.IndexFunc(c.view, func(b believed) bool { return b.uid == uid })
+			if i < 0 {
+				m.fatalf(c, "UID %d has vanished, which was never there", uid)
+			}
+			c.view = slices.Delete(c.view, i, i+1)
+		}
+	}
+}
+
+func (m *model) fetched(c *modelClient, seq int, items string) {
+	m.t.Helper()
+	if seq < 1 || seq > len(c.view) {
+		m.fatalf(c, "FETCH of no message")
+	}
+	b := &c.view[seq-1]
+	if f := modelUID.FindStringSubmatch(items); f != nil {
+		uid, _ := strconv.ParseUint(f[1], 10, 32)
+		if b.uid != 0 && b.uid != uint32(uid) {
+			m.fatalf(c, "message %d is UID %d, and was %d", seq, uid, b.uid)
+		}
+		b.uid = uint32(uid)
+	}
+	if f := modelFlagList.FindStringSubmatch(items); f != nil {
+		b.flags = modelFlags(strings.Fields(f[1])...)
+		if b.uid != 0 && m.box[b.uid] != b.flags {
+			m.fatalf(c, "UID %d has flags %s, not %s", b.uid, m.box[b.uid], b.flags)
+		}
+		if c.remembered != nil && b.uid != 0 {
+			c.remembered[b.uid] = b.flags
+		}
+		if c.ability == "QRESYNC" && b.uid == 0 {
+			m.fatalf(c, "flags without the UID (RFC 7162 section 3.2.4)")
+		}
+	}
+}
+
+// modelFlags writes flags so that they can be compared.
+func modelFlags(list ...string) string {
+	slices.Sort(list)
+	return "(" + strings.Join(slices.Compact(list), " ") + ")"
+}
+
+// compare holds what a client believes against the model; it must have heard all.
+func (m *model) compare(c *modelClient) {
+	m.t.Helper()
+	uids := slices.Sorted(maps.Keys(m.box))
+	if len(uids) != len(c.view) {
+		m.fatalf(c, "%d messages, the client knows %d", len(uids), len(c.view))
+	}
+	for i, b := range c.view {
+		if b.uid != 0 && b.uid != uids[i] {
+			m.fatalf(c, "message %d is UID %d, the client believes %d", i+1, uids[i], b.uid)
+		}
+		if b.uid != 0 && b.flags != "?" && b.flags != m.box[b.uid] {
+			m.fatalf(c, "UID %d has flags %s, the client believes %s", b.uid, m.box[b.uid], b.flags)
+		}
+	}
+}

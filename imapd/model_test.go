@@ -169,7 +169,10 @@ func (m *model) store(c *modelClient) {
 	silent := []string{"", ".SILENT"}[m.rnd.IntN(2)]
 	flag := []string{`\Seen`, `\Deleted`, `$Label1`, `\Flagged`}[m.rnd.IntN(4)]
 	// What the numbers mean can only be told if the client knows the UIDs: it asks.
-	m.know(c)
+	// Else it does not: it may not have heard yet of what others have done.
+	if slices.ContainsFunc(c.view, func(b believed) bool { return b.uid == 0 }) {
+		m.know(c)
+	}
 	if len(c.view) == 0 {
 		return
 	}

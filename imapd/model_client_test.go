@@ -41,7 +41,6 @@ var (
 	modelFetch    = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
 	modelUID      = regexp.MustCompile(`\bUID (\d+)`)
 	modelFlagList = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
-	modelModSeq   = regexp.MustCompile(`MODSEQ \((\d+)\)`)
 	modelNumber   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
 	modelHighest  = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
 	modelVanished = regexp.MustCompile(`^\* VANISHED( \(EARLIER\))? (\S+)$`)

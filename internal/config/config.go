@@ -539,7 +539,7 @@ func Default() *Config {
 			ExpireAfter: 5 * Day,
 			Retry:       Strings{},
 
-			Concurrency: 50, SlowConcurrency: 1000, PerDestination: 20,
+			Concurrency: 200, SlowConcurrency: 1000, PerDestination: 20,
 			DeadLetters: "postmaster",
 		},
 		SRS:     SRS{Enabled: true, MaxAge: 21 * Day},

@@ -249,7 +249,13 @@ func (s *simulation) report(t *testing.T, took time.Duration) {
 	if jain < 0.8 {
 		t.Errorf("some slow destinations get much more than others: %.3f", jain)
 	}
-	if at(0.5) > 10*time.Millisecond || at(0.99) > time.Second {
+	// A million meets more destinations at once than there are places for those
+	// that are slow or dead; see DESIGN.md.
+	most := time.Second
+	if s.dests > 1000 {
+		most = 30 * time.Second
+	}
+	if at(0.5) > 10*time.Millisecond || at(0.99) > most {
 		t.Errorf("healthy mail waits: median %v, 99 %% %v", at(0.5), at(0.99))
 	}
 	if s.most > 1050 {

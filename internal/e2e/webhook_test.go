@@ -38,13 +38,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
         envelope = self.headers.get("Restante-Envelope")
+        # The end of the line in the same write: each request has a thread of its own.
         print(json.dumps({
             "path": self.path, "again": again, "verified": verify(os.environ["SECRET"].encode(), self.headers, body),
             "forged": verify(b"another secret altogether", self.headers, body),
             "type": self.headers["Content-Type"], "token": self.headers.get("Authorization", ""),
             "to": [r["to"] for r in (json.loads(envelope) if envelope else json.loads(body)["envelope"])["recipients"]],
             "body": body.decode(),
-        }), flush=True)
+        }) + "\n", end="", flush=True)
     def log_message(self, *args):
         pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

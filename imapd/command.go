@@ -228,7 +228,7 @@ func (s *session) command() error {
 
 // parse reads a command's name and arguments.
 func (s *session) parse(d *wire.Decoder, c *call) (action, command) {
-	if !d.Try(' ') || d.AtEnd() {
+	if !d.TrySpace() {
 		d.Fail("A command is missing")
 		return nil, command{}
 	}

@@ -158,11 +158,9 @@ func (q *query) switches(name string) *bool {
 // section reads what stands in brackets, and <offset.size> after it.
 func (q *query) section(d *wire.Decoder, name string) {
 	item := sectionItem{}
-	name, peek := strings.CutSuffix(name, ".PEEK")
-	item.peek = peek
 	switch name {
-	case "BODY":
-	case "BINARY":
+	case "BODY", "BODY.PEEK":
+	case "BINARY", "BINARY.PEEK":
 		item.kind = binarySection
 	case "BINARY.SIZE":
 		item.kind = binarySize
@@ -170,6 +168,7 @@ func (q *query) section(d *wire.Decoder, name string) {
 		d.Fail("Unknown item of FETCH")
 		return
 	}
+	name, item.peek = strings.CutSuffix(name, ".PEEK")
 	d.Expect('[')
 	spec := strings.ToUpper(d.Until("]("))
 	item.path(d, strings.TrimSuffix(spec, " "))

@@ -19,6 +19,9 @@ const (
 	MaxEarly    = 4 << 10
 	// maxDepth bounds parentheses inside each other.
 	maxDepth = 100
+	// footSize is how many octets at the end of a line are looked at for a
+	// literal.
+	footSize = 64
 )
 
 // SyntaxError tells what is wrong with a command. The answer is BAD.
@@ -45,6 +48,9 @@ type Decoder struct {
 	limit int64 // for lits
 	depth int
 	ended bool // the line end was read
+	// foot is a ring of the last octets of the line that were taken: what is left
+	// of a refused command may begin in the middle of a literal's announcement.
+	foot [footSize]byte
 	// tail is what is left of a literal that is being streamed.
 	tail int64
 	// refused: a synchronising literal was announced, and the client waits to
@@ -116,7 +122,8 @@ func (d *Decoder) next() {
 	if d.err != nil {
 		return
 	}
-	d.c.br.Discard(1)
+	b, _ := d.c.br.ReadByte()
+	d.foot[d.line%footSize] = b
 	if d.line++; d.line > MaxLine && d.err == nil {
 		d.err = &LimitError{"Command line is too long"}
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -54,12 +55,12 @@ const maxLost = 1 << 20
 
 // skipLine throws a line away, and notes the literal that it announces.
 func (d *Decoder) skipLine() error {
-	var foot []byte
+	foot := d.taken()
 	for total := 0; ; {
 		part, err := d.c.reader().ReadSlice('\n')
 		total += len(part)
 		foot = append(foot, part...)
-		if n := len(foot) - 64; n > 0 {
+		if n := len(foot) - footSize; n > 0 {
 			foot = append(foot[:0], foot[n:]...)
 		}
 		switch {
@@ -73,6 +74,16 @@ func (d *Decoder) skipLine() error {
 			return ErrLost
 		}
 	}
+}
+
+// taken returns the end of what was taken of the line, once.
+func (d *Decoder) taken() []byte {
+	var foot []byte
+	for i := max(d.line-footSize, 0); i < d.line; i++ {
+		foot = append(foot, d.foot[i%footSize])
+	}
+	d.line = 0
+	return foot[bytes.LastIndexByte(foot, '\n')+1:]
 }
 
 // announced looks for a literal at the end of a line.

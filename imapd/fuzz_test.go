@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -48,6 +49,47 @@ func FuzzCommands(f *testing.F) {
 		<-heard
 		if log := h.log.String(); strings.Contains(log, "panic") {
 			t.Fatalf("panic:\n%s", log)
+		}
+	})
+}
+
+// FuzzLiteral has a client put a command into a literal, which may come after
+// anything: it must not be run.
+func FuzzLiteral(f *testing.F) {
+	for _, s := range []string{
+		"a FROB ", "a APPEND INBOX ", "a APPEND INBOX (\\Seen ", "a SEARCH SUBJECT \"x", "a FETCH 1 BODY[HEADER.FIELDS (", "a LOGIN ",
+		"a SELECT INBOX ", "a STORE 1 FLAGS ", "a UID ", "a", "", "a LIST (", "a ID (",
+		"a CATENATE ", "a APPEND INBOX CATENATE (TEXT ", "a APPEND INBOX UTF8 (~", "a SETMETADATA \"\" (/private/x ", "a FETCH 1 BODY[",
+	} {
+		f.Add(s, uint16(0), "", false)
+		f.Add(s, uint16(0), "", true)
+	}
+	f.Add("a SEARCH SUBJECT ", uint16(65509), " SUBJECT ", true)
+	h := newHouse(f, nil)
+	h.deposit("alice", "INBOX", "Return-Path: <x@y>\r\n", "Subject: one\r\n\r\ntext\r\n", spoolFlags(), true)
+	f.Fuzz(func(t *testing.T, head string, fill uint16, tail string, selected bool) {
+		head += strings.Repeat("x", int(fill)) + tail
+		if strings.Contains(head, "\n") || strings.Contains(strings.ToLower(head), "canary") {
+			t.Skip("more than one line, or the name that is looked for")
+		}
+		server, client := net.Pipe()
+		defer client.Close()
+		s := h.srv.serveLoggedIn(server, "alice")
+		go io.Copy(io.Discard, client)
+		client.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		if selected {
+			io.WriteString(client, "s SELECT INBOX\r\n")
+		}
+		const inside = "x CREATE canary\r\n"
+		fmt.Fprintf(client, "%s{%d+}\r\n%s\r\n", head, len(inside), inside)
+		client.Close()
+		select {
+		case <-s:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the session does not end")
+		}
+		if _, err := h.store.Mailbox("alice", "canary"); err == nil {
+			t.Fatal("what was in a literal was run")
 		}
 	})
 }

@@ -2,8 +2,8 @@ package spool
 
 // Attributes are small named values that a mailbox has for as long as it exists,
 // through renames: who may do what with it (IMAP's ACL), and notes of clients.
-// They are no part of its state: ModSeq does not move, and nobody who watches is
-// told. Names are opaque octets.
+// They are no part of its state: ModSeq does not move, and of those who watch only a
+// Watcher is told. Names are opaque octets.
 type Attributes interface {
 	// Attributes returns all that a mailbox has.
 	Attributes(id MailboxID) (map[string]string, error)

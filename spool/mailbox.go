@@ -190,6 +190,9 @@ type Mailboxes interface {
 	// mailbox, at most one signal held; stop ends it. Watching a mailbox that
 	// is deleted receives once.
 	Watch(id MailboxID) (changed <-chan struct{}, stop func())
+	// Watcher returns a Watcher of accounts, which watches nothing yet. It must be
+	// stopped.
+	Watcher() Watcher
 }
 
 // ModSeqUnbounded is Flag's unchangedSince when there is no bound.

@@ -3,6 +3,8 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"restante/spool"
 )
@@ -59,9 +61,11 @@ func (e *Engine) SetAttributes(id spool.MailboxID, change map[string]*string) er
 	}
 	defer e.leave()
 	err := e.do(func(t *tx) error {
-		if _, err := t.row(id); err != nil {
+		m, err := t.row(id)
+		if err != nil {
 			return err
 		}
+		t.touch(spool.Touched{Account: m.Account, Mailbox: id, Attributes: slices.Sorted(maps.Keys(change))})
 		for name, value := range change {
 			var err error
 			if key := attributeKey(id, name); value == nil {

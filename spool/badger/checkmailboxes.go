@@ -260,6 +260,7 @@ func (t *tx) claimName(row *spool.Mailbox) error {
 	if err := t.set(nameKey(kName, row.Account, row.Name), encodeCounter(uint64(row.ID))); err != nil {
 		return err
 	}
+	t.arranged(row.Account)
 	return t.setRow(row)
 }
 

@@ -60,6 +60,8 @@ type group struct {
 	size   int64 // octets of its records
 	freed  int64 // octets of the bodies that it freed
 	dead   []segment.Ref
+	// touched is what those who watch accounts are told.
+	touched []spool.Touched
 }
 
 // maxGroups bounds the groups that wait for the device.
@@ -187,7 +189,7 @@ func (e *Engine) commit(t *tx, g *group) {
 		g.log, g.err = e.wal.follow(t.logged(), waited)
 	}
 	if g.err == nil {
-		g.mark, g.size, g.freed, g.dead = t.mark, t.size, t.freed, t.dead
+		g.mark, g.size, g.freed, g.dead, g.touched = t.mark, t.size, t.freed, t.dead, t.touched
 		e.stats.log.Store(int64(e.wal.num))
 		e.stamped(t)
 		return
@@ -244,6 +246,7 @@ func (e *Engine) syncLoop() {
 		for _, g := range list {
 			if g.err == nil {
 				e.segments.Free(g.dead...)
+				e.watch.accounts.Note(g.touched...)
 			}
 			g.answer()
 			e.flight.Done()
@@ -299,6 +302,8 @@ type tx struct {
 	values  bool // one of them goes to the value log
 	// tasks are those that it adds and takes away.
 	tasks map[spool.Destination]*spool.TaskCounts
+	// touched is what those who watch accounts are told.
+	touched []spool.Touched
 }
 
 func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }

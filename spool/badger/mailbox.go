@@ -45,6 +45,7 @@ func (t *tx) row(id spool.MailboxID) (spool.Mailbox, error) {
 }
 
 func (t *tx) setRow(m *spool.Mailbox) error {
+	t.touch(spool.Touched{Account: m.Account, Mailbox: m.ID})
 	return t.set(mailboxKey(kMailbox, m.ID), encodeMailbox(m))
 }
 
@@ -85,6 +86,7 @@ func (t *tx) create(account, name string, use spool.Use, now time.Time) (spool.M
 	if err := t.set(nameKey(kName, account, name), encodeCounter(id)); err != nil {
 		return m, err
 	}
+	t.arranged(account)
 	return m, t.setRow(&m)
 }
 
@@ -263,6 +265,7 @@ func (t *tx) rename(account, from, to string, now time.Time) error {
 			return err
 		}
 	}
+	t.arranged(account)
 	return t.createParents(account, to, now)
 }
 
@@ -289,6 +292,7 @@ func (e *Engine) DeleteMailbox(account, name string) error {
 
 // drop takes a mailbox away at once; its entries are freed by the sweeper.
 func (t *tx) drop(m *spool.Mailbox) error {
+	t.arranged(m.Account)
 	if err := t.delete(nameKey(kName, m.Account, m.Name)); err != nil {
 		return err
 	}
@@ -322,6 +326,7 @@ func (e *Engine) DeleteAccount(account string) error {
 		}
 		var keys [][]byte
 		collect(t, nameKey(kSubscribed, account, ""), func(key []byte) { keys = append(keys, key) })
+		t.arranged(account)
 		for _, key := range keys {
 			if err := t.delete(key); err != nil {
 				return err
@@ -352,6 +357,7 @@ func (e *Engine) Subscribe(account, name string, on bool) error {
 	defer e.leave()
 	key := nameKey(kSubscribed, account, name)
 	return e.do(func(t *tx) error {
+		t.arranged(account)
 		if on {
 			return t.set(key, []byte{recordVersion})
 		}

@@ -10,6 +10,8 @@ import (
 type watchers struct {
 	mu sync.Mutex
 	by map[spool.MailboxID]map[chan struct{}]struct{}
+	// accounts are told of by the transactions (tx.touched).
+	accounts spool.Watchers
 }
 
 func (w *watchers) init() { w.by = make(map[spool.MailboxID]map[chan struct{}]struct{}) }
@@ -24,6 +26,14 @@ func (w *watchers) notify(ids []spool.MailboxID) {
 		}
 	}
 }
+
+// Watcher implements spool.Mailboxes.
+func (e *Engine) Watcher() spool.Watcher { return e.watch.accounts.New() }
+
+// arranged notes that the mailboxes or subscriptions of an account are others.
+func (t *tx) arranged(account string) { t.touch(spool.Touched{Account: account}) }
+
+func (t *tx) touch(what spool.Touched) { t.touched = append(t.touched, what) }
 
 // Watch implements spool.Mailboxes.
 func (e *Engine) Watch(id spool.MailboxID) (<-chan struct{}, func()) {

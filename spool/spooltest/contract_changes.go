@@ -14,6 +14,8 @@ func changeTests() []contractTest {
 		{"Watch", testWatch},
 		{"WatchDeleted", testWatchDeleted},
 		{"WatchStop", testWatchStop},
+		{"Watcher", testWatcher},
+		{"WatcherEntries", testWatcherEntries},
 	}
 }
 

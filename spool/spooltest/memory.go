@@ -25,6 +25,7 @@ type Memory struct {
 	mu       sync.Mutex
 	closed   bool
 	watchers map[spool.MailboxID]map[chan struct{}]bool
+	accounts spool.Watchers
 	staging  map[*memoryStaged]bool
 	*memoryState
 }

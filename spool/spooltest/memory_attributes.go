@@ -53,6 +53,7 @@ func (m *Memory) SetAttributes(id spool.MailboxID, change map[string]*string) er
 		return fmt.Errorf("set attributes: %w", spool.ErrAttributes)
 	}
 	b.attributes = list
+	m.accounts.Note(spool.Touched{Account: b.row.Account, Mailbox: id, Attributes: slices.Sorted(maps.Keys(change))})
 	return nil
 }
 

@@ -308,4 +308,10 @@ func (m *Memory) notify(id spool.MailboxID) {
 	for c := range m.watchers[id] {
 		signal(c)
 	}
+	if b := m.mailboxes[id]; b != nil {
+		m.accounts.Note(spool.Touched{Account: b.row.Account, Mailbox: id})
+	}
 }
+
+// Watcher implements spool.Mailboxes.
+func (m *Memory) Watcher() spool.Watcher { return m.accounts.New() }

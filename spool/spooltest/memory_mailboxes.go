@@ -50,6 +50,7 @@ func (m *Memory) addMailbox(account, name string, use spool.Use) *memoryMailbox 
 		ModSeq:      1,
 	}}
 	m.mailboxes[b.row.ID] = b
+	m.accounts.Note(spool.Touched{Account: account})
 	return b
 }
 
@@ -65,6 +66,7 @@ func (m *Memory) removeMailbox(b *memoryMailbox) {
 	}
 	delete(m.mailboxes, b.row.ID)
 	m.notify(b.row.ID)
+	m.accounts.Note(spool.Touched{Account: b.row.Account})
 }
 
 // counted returns the row with its counts.
@@ -197,6 +199,7 @@ func (m *Memory) renameTree(top *memoryMailbox, to string) error {
 		b.row.Name = name
 	}
 	m.addParents(account, to)
+	m.accounts.Note(spool.Touched{Account: account})
 	return nil
 }
 
@@ -233,6 +236,7 @@ func (m *Memory) DeleteAccount(account string) error {
 	for n := range m.subscriptions {
 		if n.account == account {
 			delete(m.subscriptions, n)
+			m.accounts.Note(spool.Touched{Account: account})
 		}
 	}
 	return nil
@@ -247,12 +251,14 @@ func (m *Memory) Subscribe(account, name string, on bool) error {
 	n := mailboxName{account, spool.CanonicalName(name)}
 	if !on {
 		delete(m.subscriptions, n)
+		m.accounts.Note(spool.Touched{Account: account})
 		return nil
 	}
 	if err := spool.CheckName(n.name); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	m.subscriptions[n] = true
+	m.accounts.Note(spool.Touched{Account: account})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,17 +41,24 @@ func (s *session) getACL(p place) error {
 	if err != nil {
 		return s.failure("acl", err)
 	}
-	s.out.Raw("* ACL ").Mailbox(p.name).Raw(" ").String(p.row.Account).Raw(" ").Raw(allRights.String())
-	var names []string
-	for name := range attributes {
+	s.out.Raw("* ACL ").Mailbox(p.name)
+	t := s.srv.team(p.row.Account)
+	if t == nil {
+		s.out.Raw(" ").String(p.row.Account).Raw(" ").Raw(allRights.String())
+	}
+	list := make(map[string]rights)
+	for name, value := range attributes {
 		if who, is := strings.CutPrefix(name, aclPrefix); is {
-			names = append(names, who)
+			list[who], _ = parseRights(value)
 		}
 	}
-	slices.Sort(names)
-	for _, who := range names {
-		r, _ := parseRights(attributes[aclPrefix+who])
-		s.out.Raw(" ").String(who).Raw(" ").String(r.String())
+	if t != nil {
+		for who := range t.Rights {
+			list[identifier(who)] |= t.given(who)
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(list)) {
+		s.out.Raw(" ").String(who).Raw(" ").String(list[who].String())
 	}
 	s.out.CRLF()
 	return nil
@@ -80,16 +88,21 @@ func (s *session) parseSetACL(d *wire.Decoder, c call) action {
 	}
 }
 
-// listRights tells what can be granted: each right by itself, and to the owner
-// nothing more.
+// listRights tells what somebody has in any case, and what can be granted: each
+// right by itself, and to the owner nothing more.
 func (s *session) listRights(p place, who string) {
 	s.out.Raw("* LISTRIGHTS ").Mailbox(p.name).Raw(" ").String(who).Raw(" ")
-	if who == identifier(p.row.Account) {
+	t := s.srv.team(p.row.Account)
+	if t == nil && who == identifier(p.row.Account) {
 		s.out.Raw(allRights.String()).CRLF()
 		return
 	}
-	s.out.Raw(`""`)
-	for _, c := range rightLetters {
+	has := noRights
+	if t != nil {
+		has = t.given(who)
+	}
+	s.out.String(has.letters())
+	for _, c := range (allRights &^ has).letters() {
 		s.out.Raw(" ").Raw(string(c))
 	}
 	s.out.CRLF()
@@ -98,7 +111,7 @@ func (s *session) listRights(p place, who string) {
 // changeACL grants and revokes (RFC 4314 sections 3.1 and 3.2).
 func (s *session) changeACL(p place, who, text string, remove bool) error {
 	switch {
-	case who == identifier(p.row.Account):
+	case s.srv.team(p.row.Account) == nil && who == identifier(p.row.Account):
 		return no(imap.ResponseCodeCannot, "The owner always has all rights")
 	case who == "" || strings.HasPrefix(who, "-") || strings.ContainsAny(who, "\x00\r\n") || len(who) > 255:
 		return no(imap.ResponseCodeCannot, "There is nobody of that name; rights cannot be denied, only not granted")

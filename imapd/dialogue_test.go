@@ -61,16 +61,17 @@ type actor struct {
 }
 
 type play struct {
-	t     *testing.T
-	h     *house
-	file  string
-	line  int
-	raw   bool
-	plain bool
-	limit int64
-	users map[string]string
-	conns map[string]*actor
-	last  string
+	t      *testing.T
+	h      *house
+	file   string
+	line   int
+	raw    bool
+	plain  bool
+	limit  int64
+	users  map[string]string
+	shared []Shared
+	conns  map[string]*actor
+	last   string
 }
 
 var lineForm = regexp.MustCompile(`^([CS])([0-9]*)([:+~*.]) ?(.*)$`)
@@ -85,7 +86,13 @@ func (p *play) house() *house {
 		p.h = newHouse(p.t, func(o *Options) {
 			o.ImplicitTLS = !p.plain
 			o.MaxAppend = p.limit
+			o.Shared = p.shared
 		})
+		for _, t := range p.shared {
+			if err := ProvisionShared(p.h.store, t.Account); err != nil {
+				p.fatalf("%v", err)
+			}
+		}
 	}
 	return p.h
 }
@@ -226,8 +233,10 @@ func (p *play) until(a *actor, want string) {
 //	plain                      the server begins without TLS
 //	limit N                    MaxAppend
 //	user N NAME                connection N logs in as NAME instead of alice
-//	quota OCTETS MESSAGES      what alice may keep, 0 for no limit
-//	mail MAILBOX N             N small messages arrive, with a prefix
+//	shared NAME RIGHTS...      there is a shared mailbox; rights are "alice=lr"
+//	quota OCTETS MESSAGES [A]  what alice (or account A) may keep, 0 for no limit
+//	mail MAILBOX N             N small messages arrive, with a prefix; MAILBOX may
+//	                           be shared/NAME
 //	header MAILBOX FIELDS      a message of these fields arrives, \n between them
 //	message MAILBOX FILE       a message arrives from testdata/FILE
 //	old MAILBOX FILE           the same, stored without its structure
@@ -243,10 +252,14 @@ func (p *play) direct(f []string) {
 	p.t.Helper()
 	h := p.house
 	arrive := func(mailbox, body string, withStructure bool) {
-		if _, err := h().store.CreateMailbox("alice", mailbox, spool.UseNone); err != nil && !errors.Is(err, spool.ErrMailboxExists) {
+		account := "alice"
+		if t, is := strings.CutPrefix(mailbox, "shared/"); is {
+			account, mailbox = "shared/"+t, spool.Inbox
+		}
+		if _, err := h().store.CreateMailbox(account, mailbox, spool.UseNone); err != nil && !errors.Is(err, spool.ErrMailboxExists) {
 			p.fatalf("%v", err)
 		}
-		h().deposit("alice", mailbox, "Return-Path: <bob@example.org>\r\n", body, spool.Flags{}, withStructure)
+		h().deposit(account, mailbox, "Return-Path: <bob@example.org>\r\n", body, spool.Flags{}, withStructure)
 	}
 	switch f[0] {
 	case "raw":
@@ -278,7 +291,18 @@ func (p *play) direct(f []string) {
 	case "quota":
 		octets, _ := strconv.ParseInt(f[1], 10, 64)
 		messages, _ := strconv.ParseInt(f[2], 10, 64)
-		h().quota.Replace(quota.Rules{Accounts: map[string]quota.Limit{"alice": {Octets: octets, Messages: messages}}})
+		account := "alice"
+		if len(f) > 3 {
+			account = f[3]
+		}
+		h().quota.Replace(quota.Rules{Accounts: map[string]quota.Limit{account: {Octets: octets, Messages: messages}}})
+	case "shared":
+		t := Shared{Name: f[1], Account: "shared/" + f[1], Rights: make(map[string]string)}
+		for _, grant := range f[2:] {
+			who, letters, _ := strings.Cut(grant, "=")
+			t.Rights[who] = letters
+		}
+		p.shared = append(p.shared, t)
 	case "fail":
 		h().fail(spool.ErrFull, f[1:]...)
 	case "corrupt":
@@ -286,13 +310,13 @@ func (p *play) direct(f []string) {
 	case "mend":
 		h().mend()
 	case "selected":
-		n := 1
-		if len(f) > 2 {
-			n, _ = strconv.Atoi(f[2])
+		n, name := 1, f[1:]
+		if k, err := strconv.Atoi(f[len(f)-1]); err == nil {
+			n, name = k, f[1:len(f)-1]
 		}
 		for i := 1; i <= n; i++ {
 			a := p.actor(strconv.Itoa(i))
-			fmt.Fprintf(a.conn, "selected SELECT %s\r\n", f[1])
+			fmt.Fprintf(a.conn, "selected SELECT %s\r\n", strings.Join(name, " "))
 			p.until(a, "selected OK [READ-WRITE] SELECT completed")
 		}
 	case "fill":

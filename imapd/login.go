@@ -225,7 +225,12 @@ func (s *session) parseCompress(d *wire.Decoder, c call) action {
 // (RFC 2342).
 func (s *session) parseNamespace(*wire.Decoder, call) action {
 	return func() error {
-		s.out.Raw(`* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL`).CRLF()
+		s.out.Raw(`* NAMESPACE (("" "/")) (("Other Users/" "/")) `)
+		if len(s.srv.opt.Shared) > 0 {
+			s.out.Raw(`(("Shared Folders/" "/"))`).CRLF()
+		} else {
+			s.out.Raw("NIL").CRLF()
+		}
 		return nil
 	}
 }

@@ -173,7 +173,7 @@ func (s *session) searchIn(c call, r *results, at scope, key criterion) error {
 	if err == nil {
 		name := row.Name
 		if row.Account != s.account {
-			name = sharedName(row)
+			name = s.srv.sharedName(row)
 		}
 		s.tellESearch(c, r, found, name, row.UIDValidity)
 	}

@@ -58,6 +58,9 @@ type Options struct {
 	// 15 minutes without one. 1 second if 0.
 	LoginDelay time.Duration
 
+	// Shared are the mailboxes that no account owns.
+	Shared []Shared
+
 	// Quota bounds what accounts keep; nil does not.
 	Quota Quotas
 

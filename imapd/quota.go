@@ -27,15 +27,19 @@ func (unlimited) Usage(string) (quota.Usage, error) { return quota.Usage{}, nil 
 func (unlimited) Room(string, int64, int64) error   { return nil }
 
 // parseGetQuota reads GETQUOTA (RFC 9208 section 4.1.1). An account has one quota
-// root, "", for all its mailboxes.
+// root, "", for all its mailboxes; a shared mailbox has one of its own name.
 func (s *session) parseGetQuota(d *wire.Decoder, _ call) action {
 	d.Space()
-	root := d.AString()
+	root := d.Mailbox(s.rawNames())
 	return func() error {
-		if root != "" {
+		if root == "" {
+			return s.tellQuota("", s.account)
+		}
+		p, err := s.mailbox(root, rightRead)
+		if err != nil || s.srv.team(p.row.Account) == nil || p.row.Name != spool.Inbox {
 			return no(imap.ResponseCodeNonExistent, "No such quota root")
 		}
-		return s.tellQuota()
+		return s.tellQuota(root, p.row.Account)
 	}
 }
 
@@ -45,24 +49,32 @@ func (s *session) parseGetQuotaRoot(d *wire.Decoder, _ call) action {
 	d.Space()
 	name := d.Mailbox(s.rawNames())
 	return func() error {
-		if owner, _, err := s.splitName(name); err != nil || owner != s.account {
+		owner, _, err := s.splitName(name)
+		if err == nil && owner == s.account {
+			s.out.Raw("* QUOTAROOT ").Mailbox(spool.CanonicalName(name)).Raw(` ""`).CRLF()
+			return s.tellQuota("", s.account)
+		}
+		p, err := s.mailbox(name, rightRead)
+		t := s.srv.team(owner)
+		if err != nil || t == nil {
 			// What others keep is theirs to know.
 			s.out.Raw("* QUOTAROOT ").Mailbox(name).CRLF()
 			return nil
 		}
-		s.out.Raw("* QUOTAROOT ").Mailbox(spool.CanonicalName(name)).Raw(` ""`).CRLF()
-		return s.tellQuota()
+		root := teamPrefix + t.Name
+		s.out.Raw("* QUOTAROOT ").Mailbox(p.name).Raw(" ").Mailbox(root).CRLF()
+		return s.tellQuota(root, owner)
 	}
 }
 
 // tellQuota tells what is used of what is limited. STORAGE is in units of 1024
 // octets.
-func (s *session) tellQuota() error {
-	u, err := s.srv.opt.Quota.Usage(s.account)
+func (s *session) tellQuota(root, account string) error {
+	u, err := s.srv.opt.Quota.Usage(account)
 	if err != nil {
 		return s.failure("quota", err)
 	}
-	s.out.Raw(`* QUOTA "" (`)
+	s.out.Raw("* QUOTA ").Mailbox(root).Raw(" (")
 	const unit = 1 << 10
 	if u.Limit.Octets > 0 {
 		s.out.Raw("STORAGE ").Number(uint64((u.Octets + unit - 1) / unit)).Raw(" ").Number(uint64(u.Limit.Octets / unit))

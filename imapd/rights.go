@@ -107,9 +107,9 @@ const (
 // identifier is how an account is named in an ACL.
 func identifier(name string) string { return strings.ToLower(name) }
 
-// granted are the rights that attributes give to an account that is not the
+// rightsFor are the rights that attributes give to an account that is not the
 // owner.
-func granted(attributes map[string]string, account string) rights {
+func rightsFor(attributes map[string]string, account string) rights {
 	own, _ := parseRights(attributes[aclPrefix+identifier(account)])
 	all, _ := parseRights(attributes[aclPrefix+anyone])
 	return own | all

@@ -32,7 +32,7 @@ func TestParseRights(t *testing.T) {
 func TestGranted(t *testing.T) {
 	acl := map[string]string{aclPrefix + "bob": "lrs", aclPrefix + anyone: "lp", "other/bob": "a"}
 	for account, want := range map[string]string{"bob": "lrsp", "Bob": "lrsp", "carol": "lp"} {
-		if got := granted(acl, account).letters(); got != want {
+		if got := rightsFor(acl, account).letters(); got != want {
 			t.Errorf("%s has %q, want %q", account, got, want)
 		}
 	}

@@ -10,8 +10,12 @@ import (
 )
 
 // othersPrefix begins the names of what others share: the account that owns it
-// and its name there follow.
-const othersPrefix = "Other Users" + spool.Separator
+// and its name there follow. teamPrefix begins those of what nobody owns: the
+// name of a Shared follows, and the name of a mailbox below it.
+const (
+	othersPrefix = "Other Users" + spool.Separator
+	teamPrefix   = "Shared Folders" + spool.Separator
+)
 
 // place is a mailbox as the client knows it.
 type place struct {
@@ -25,11 +29,15 @@ type place struct {
 // the account's own that has such a name goes before what others share.
 func (s *session) splitName(name string) (owner, inner string, err error) {
 	rest, others := strings.CutPrefix(name, othersPrefix)
-	if !others {
+	below, team := strings.CutPrefix(name, teamPrefix)
+	if !others && (!team || len(s.srv.opt.Shared) == 0) {
 		return s.account, name, nil
 	}
 	if _, err := s.srv.opt.Mailboxes.Mailbox(s.account, name); !errors.Is(err, spool.ErrNoMailbox) {
 		return s.account, name, err
+	}
+	if team {
+		return s.srv.splitShared(below)
 	}
 	owner, inner, _ = strings.Cut(rest, spool.Separator)
 	owner = identifier(owner)
@@ -56,7 +64,7 @@ func (s *session) locate(name string) (place, error) {
 	if err == nil && !r.has(rightLookup) {
 		err = fmt.Errorf("%.100q: %w", name, spool.ErrNoMailbox)
 	}
-	return place{row, sharedName(row), r}, err
+	return place{row, s.srv.sharedName(row), r}, err
 }
 
 // mailbox is locate for who needs rights.
@@ -69,7 +77,10 @@ func (s *session) mailbox(name string, need rights) (place, error) {
 }
 
 // sharedName is what others call a mailbox.
-func sharedName(row spool.Mailbox) string {
+func (s *Server) sharedName(row spool.Mailbox) string {
+	if t := s.team(row.Account); t != nil {
+		return t.nameOf(row)
+	}
 	return othersPrefix + row.Account + spool.Separator + row.Name
 }
 
@@ -82,7 +93,17 @@ func (s *session) rightsOf(row spool.Mailbox) (rights, error) {
 	if err != nil {
 		return noRights, err
 	}
-	return granted(attributes, s.account), nil
+	return s.granted(row.Account, attributes), nil
+}
+
+// granted are the rights of the client in a mailbox of another, which has these
+// attributes.
+func (s *session) granted(owner string, attributes map[string]string) rights {
+	r := rightsFor(attributes, s.account)
+	if t := s.srv.team(owner); t != nil {
+		r |= t.given(s.account) | t.given(anyone)
+	}
+	return r
 }
 
 // shared are the mailboxes of others that the client may see, under the names
@@ -96,15 +117,33 @@ func (s *session) shared() (list []spool.Mailbox, err error) {
 		}
 		ids = append(ids, some...)
 	}
+	var rows []spool.Mailbox
+	for i := range s.srv.opt.Shared {
+		t := &s.srv.opt.Shared[i]
+		if t.given(s.account)|t.given(anyone) == noRights {
+			continue
+		}
+		some, err := s.srv.opt.Mailboxes.ListMailboxes(t.Account)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
+		if slices.ContainsFunc(rows, func(row spool.Mailbox) bool { return row.ID == id }) {
+			continue
+		}
 		row, err := s.srv.opt.Mailboxes.MailboxByID(id)
-		if errors.Is(err, spool.ErrNoMailbox) || err == nil && row.Account == s.account {
+		if errors.Is(err, spool.ErrNoMailbox) || err == nil && (row.Account == s.account || s.srv.gone(row.Account)) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
+		rows = append(rows, row)
+	}
+	for _, row := range rows {
 		r, err := s.rightsOf(row)
 		if errors.Is(err, spool.ErrNoMailbox) || err == nil && !r.has(rightLookup) {
 			continue
@@ -112,7 +151,7 @@ func (s *session) shared() (list []spool.Mailbox, err error) {
 		if err != nil {
 			return nil, err
 		}
-		row.Name, row.Use = sharedName(row), spool.UseNone
+		row.Name, row.Use = s.srv.sharedName(row), spool.UseNone
 		list = append(list, row)
 	}
 	return list, nil
@@ -121,7 +160,11 @@ func (s *session) shared() (list []spool.Mailbox, err error) {
 // nearest returns the nearest mailbox above a name that is there; its ID is 0 if
 // there is none.
 func (s *session) nearest(owner, name string) (spool.Mailbox, error) {
-	for parent := range above(name) {
+	names := slices.Collect(above(name))
+	if s.srv.team(owner) != nil {
+		names = append(names, spool.Inbox) // all others are below it
+	}
+	for _, parent := range names {
 		row, err := s.srv.opt.Mailboxes.Mailbox(owner, parent)
 		if !errors.Is(err, spool.ErrNoMailbox) {
 			return row, err
@@ -181,7 +224,7 @@ func (s *session) recheck() {
 		s.log.Error("rights cannot be read", "err", err)
 		s.box.rights = noRights
 	default:
-		s.box.rights = granted(attributes, s.account)
+		s.box.rights = s.granted(s.box.owner, attributes)
 	}
 	if !s.box.rights.has(rightRead) {
 		s.box = nil

@@ -136,6 +136,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	d.history = history.New(history.Options{Stories: d.spool, Keep: d.cfg.History.Keep.Std(), Logger: d.log})
 	d.room = quota.New(d.spool, quotaRules(d.cfg))
+	d.provisionShared(d.cfg)
 	if d.first, err = d.firstAccount(opt.Path); err != nil {
 		return err
 	}
@@ -235,6 +236,7 @@ func (d *daemon) reload() error {
 	d.logs.setLevel(cfg.Log)
 	d.history.SetKeep(cfg.History.Keep.Std())
 	d.room.Replace(quotaRules(cfg))
+	d.provisionShared(cfg)
 	if !reflect.DeepEqual(cfg.Listeners, d.cfg.Listeners) || cfg.ControlSocket != d.cfg.ControlSocket ||
 		cfg.StateDirectory != d.cfg.StateDirectory || cfg.Maildrop != d.cfg.Maildrop || cfg.Log.Format != d.cfg.Log.Format ||
 		cfg.Spool != d.cfg.Spool {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"restante/internal/config"
@@ -50,7 +51,7 @@ func (d *daemon) announce() {
 		fmt.Fprintf(out, "  %-12s self-signed for %s, SHA-256 %X\n", "certificate", d.cfg.ServerName(), sha256.Sum256(d.certs.Leaf().Raw))
 	}
 	if d.first == nil {
-		if len(d.accounts.List()) == 0 {
+		if !slices.ContainsFunc(d.accounts.List(), func(a directory.Info) bool { return !a.Shared }) {
 			fmt.Fprintf(out, "There are no accounts yet: %s user add NAME@%s\n", self(), d.cfg.Domains[0].Name)
 		}
 		return

@@ -145,11 +145,14 @@ func (k offlineKeeper) remove(_ context.Context, name string, keep control.Keep)
 	there := err == nil
 	if !there {
 		// An account that is gone may have left mail, under its full name.
-		a, err := mail.ParseAddress(name)
-		if err != nil {
-			return err
+		full = name
+		if !directory.IsShared(name) {
+			a, err := mail.ParseAddress(name)
+			if err != nil {
+				return err
+			}
+			full = a.Key().String()
 		}
-		full = a.Key().String()
 	}
 	return k.purge(full, there)
 }
@@ -226,6 +229,7 @@ func directoryOptions(cfg *config.Config, state string, logger *slog.Logger) (di
 	for _, g := range cfg.Groups {
 		opt.Groups = append(opt.Groups, directory.Group{Name: g.Name, Members: g.Members, Owner: g.Owner, Closed: g.Closed})
 	}
+	opt.Shared = sharedAddresses(cfg)
 	for _, a := range cfg.Accounts {
 		hash, password, err := a.Secret()
 		if errors.Is(err, fs.ErrPermission) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"restante/internal/config"
+	"restante/internal/directory"
 	"restante/internal/quota"
 	"restante/internal/retention"
 )
@@ -18,17 +19,23 @@ func quotaRules(cfg *config.Config) quota.Rules {
 		Accounts: make(map[string]quota.Limit),
 		Grace:    int64(m.QuotaGrace),
 	}
-	for _, a := range cfg.Accounts {
+	own := func(account string, octets config.Size, messages int) {
 		l := r.Default
-		if a.Quota > 0 {
-			l.Octets = int64(a.Quota)
+		if octets > 0 {
+			l.Octets = int64(octets)
 		}
-		if a.QuotaMessages > 0 {
-			l.Messages = int64(a.QuotaMessages)
+		if messages > 0 {
+			l.Messages = int64(messages)
 		}
 		if l != r.Default {
-			r.Accounts[strings.ToLower(a.Name)] = l
+			r.Accounts[strings.ToLower(account)] = l
 		}
+	}
+	for _, a := range cfg.Accounts {
+		own(a.Name, a.Quota, a.QuotaMessages)
+	}
+	for _, s := range cfg.Shared {
+		own(directory.SharedAccount(s.Name), s.Quota, s.QuotaMessages)
 	}
 	return r
 }

@@ -135,14 +135,14 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
-		Quota: d.room,
+		Quota: d.room, Shared: sharedMailboxes(cfg),
 		Story: d.history.Note,
 		TLS:   d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
 	d.imapLogins(&opt, cfg)
-	made := []any{cfg.IMAP, cfg.ClientCerts()}
+	made := []any{cfg.IMAP, cfg.ClientCerts(), cfg.Shared}
 	return serverRoom(name, e, made, func() server { return imapd.New(opt) })
 }
 
@@ -161,7 +161,7 @@ func (d *daemon) controlOptions(cfg *config.Config, acceptor *accept.Acceptor) c
 	return control.Options{
 		Queue: d.spool, Bodies: d.spool, Stories: d.spool, Mailboxes: d.spool, Spool: d.spool,
 		Accept: acceptor, Accounts: d.accounts, Listeners: d.listeners, Backup: d.backup, Resend: d.resender(cfg, acceptor),
-		Intake: d.spool, Provision: func(account string) error { return imapd.Provision(d.spool, account) },
+		Intake: d.spool, Provision: d.provision,
 		Explain: (&explainer{cfg: cfg, accounts: d.accounts, routes: d.routes, acceptor: acceptor}).explain,
 		Version: version(), Started: d.started, StateDir: d.state, Hostname: cfg.ServerName(), Origin: origin(cfg),
 		MaxSize: int64(cfg.SMTP.MaxMessageSize), MaxHeader: int(cfg.SMTP.MaxHeaderSize),

@@ -252,6 +252,9 @@ func usageText(u *quota.Usage) string {
 
 // loginText says what there is to log in with, and what is an application.
 func loginText(a control.Account) string {
+	if a.Shared {
+		return "nobody: shared mailbox"
+	}
 	text := "password"
 	if a.SCRAM {
 		text += ", SCRAM"

@@ -61,7 +61,7 @@ func (ch *checker) accounts() {
 	// claim notes whose an address is, and reports a second owner.
 	claim := func(at keyPath, a mail.Address, name string) {
 		if other, ok := owner[a.Key()]; ok {
-			ch.problem(at, "the address %s already belongs to the account %s; remove one", a, other)
+			ch.problem(at, "the address %s already belongs to the %s; remove one", a, other)
 			return
 		}
 		owner[a.Key()] = name
@@ -78,7 +78,7 @@ func (ch *checker) accounts() {
 		case !local[a.Domain]:
 			ch.problem(at.key("name"), "account %q is in no local domain; add a [[domain]] with the name %q", acc.Name, a.Domain)
 		default:
-			claim(at.key("name"), a, acc.Name)
+			claim(at.key("name"), a, "account "+acc.Name)
 		}
 		for j, s := range acc.Addresses {
 			at := at.key("addresses").index(j)
@@ -90,11 +90,12 @@ func (ch *checker) accounts() {
 				if x, err := mail.ParseAddress(s); err != nil {
 					ch.problem(at, `addresses: %s; an address, "*@domain" or "*" is expected`, err)
 				} else {
-					claim(at, x, acc.Name)
+					claim(at, x, "account "+acc.Name)
 				}
 			}
 		}
 	}
+	ch.shared(local, claim)
 }
 
 func (ch *checker) password(at keyPath, acc Account) {

@@ -44,6 +44,8 @@ type Config struct {
 	// Groups are aliases with an owner, and members who may be the only ones
 	// to write to them.
 	Groups []Group `toml:"group"`
+	// Shared are mailboxes that no account owns.
+	Shared []Shared `toml:"shared"`
 	// Masquerade maps internal host names, "host" or "*.suffix", each to the
 	// one domain that others shall see.
 	Masquerade map[string]Strings `toml:"masquerade"`

@@ -58,13 +58,13 @@ func TestExampleStatesTheDefaults(t *testing.T) {
 	}
 	// What is made up in the example; its defaults are stated in words.
 	d := Default()
-	for _, n := range []int{len(c.Domains), len(c.Accounts), len(c.Aliases), len(c.Groups), len(c.Masquerade), len(c.Routes), len(c.Milters), len(c.Archives), len(c.Applications), len(c.Certificates)} {
+	for _, n := range []int{len(c.Domains), len(c.Accounts), len(c.Aliases), len(c.Groups), len(c.Shared), len(c.Masquerade), len(c.Routes), len(c.Milters), len(c.Archives), len(c.Applications), len(c.Certificates)} {
 		if n == 0 {
 			t.Error("the example has no [[domain]], [[account]], [aliases], [[route]] or [[milter]]")
 		}
 	}
 	c.Domains, c.Accounts, c.Aliases, c.Routes = d.Domains, d.Accounts, d.Aliases, d.Routes
-	c.Groups, c.Masquerade = d.Groups, d.Masquerade
+	c.Groups, c.Shared, c.Masquerade = d.Groups, d.Shared, d.Masquerade
 	c.Milters = d.Milters
 	c.Archives = d.Archives
 	c.Applications, c.Certificates = d.Applications, d.Certificates

@@ -143,11 +143,14 @@ func (s *Server) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 // that is gone and has no mail is a mistake of who asks.
 func (s *Server) purge(r *http.Request, name string) error {
 	if name == "" {
-		a, err := qualify(r.PathValue("name"), s.opt.Origin)
-		if err != nil {
-			return err
+		name = r.PathValue("name")
+		if !directory.IsShared(name) {
+			a, err := qualify(name, s.opt.Origin)
+			if err != nil {
+				return err
+			}
+			name = a.Key().String()
 		}
-		name = a.Key().String()
 		boxes, err := s.opt.Mailboxes.ListMailboxes(name)
 		if err != nil {
 			return err

@@ -21,6 +21,7 @@ func (d *Directory) build(opt Options, stored file, unused func(name string, why
 		groups:   make(map[mail.Address]*group),
 		accounts: make(map[string]*account),
 		own:      make(map[mail.Address]*account),
+		shared:   make(map[string]*account),
 	}
 	if err := p.addDomains(opt); err != nil {
 		return nil, err
@@ -46,6 +47,11 @@ func (d *Directory) build(opt Options, stored file, unused func(name string, why
 		}
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", s.Name, err)
+		}
+	}
+	for _, s := range opt.Shared {
+		if err := p.addShared(s); err != nil {
+			return nil, err
 		}
 	}
 	for _, r := range stored.Accounts {

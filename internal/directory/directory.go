@@ -7,6 +7,10 @@
 // that can be revoked one by one, by SCRAM, with a certificate or with a token;
 // For gives what a service needs for that.
 //
+// A shared mailbox is nobody's: mail for its addresses is delivered into it, and
+// some accounts may send as them. To the rest of the program it is an account as
+// which nobody can log in.
+//
 // Accounts come from two places: static ones from the configuration, which
 // only the administrator's editor changes, and stored ones in a file in the
 // state directory, which commands change. Everything else comes from the
@@ -62,6 +66,8 @@ type Options struct {
 	Aliases map[string][]string
 	// Groups are aliases with an owner and members. No address can be both.
 	Groups []Group
+	// Shared are mailboxes that no account owns.
+	Shared []Shared
 	// Static are the accounts and applications of the configuration.
 	Static []Static
 	// ClientCA signs certificates by which clients log in; nil is nobody.
@@ -111,6 +117,8 @@ type Info struct {
 	Addresses []string `json:"addresses,omitempty"`
 	// Static tells that it comes from the configuration.
 	Static bool `json:"static"`
+	// Shared tells that it is no account, but where a shared mailbox is kept.
+	Shared bool `json:"shared,omitempty"`
 	// Application is there if it is one.
 	Application *Application `json:"application,omitempty"`
 	// SCRAM tells that its password works by SCRAM too.
@@ -149,9 +157,11 @@ type account struct {
 	addresses []mail.Address
 	// patterns are domains it may send as, "*" for all.
 	patterns []string
-	static   bool
-	created  time.Time
-	changed  time.Time
+	// senders are who may send as its addresses, beside itself.
+	senders []string
+	static  bool
+	created time.Time
+	changed time.Time
 
 	application *Application // nil for an account
 	credential  credential
@@ -175,7 +185,10 @@ type picture struct {
 	accounts map[string]*account
 	// order has the static accounts as configured, then the stored ones by age.
 	order []*account
-	// own maps every address that belongs to an account.
+	// shared are the shared mailboxes; they are no accounts.
+	shared      map[string]*account
+	sharedOrder []*account
+	// own maps every address that belongs to an account or a shared mailbox.
 	own map[mail.Address]*account
 
 	roots        *x509.CertPool
@@ -252,10 +265,11 @@ func (d *Directory) IsLocal(domain string) bool {
 func (d *Directory) Domains() []string { return slices.Clone(d.picture.Load().domains) }
 
 // List returns all accounts: the static ones as configured, then the stored
-// ones, the oldest first.
+// ones, the oldest first; and then the shared mailboxes, which are none.
 func (d *Directory) List() []Info {
 	var list []Info
-	for _, a := range d.picture.Load().order {
+	p := d.picture.Load()
+	for _, a := range p.order {
 		i := Info{Name: a.name, Static: a.static, Created: a.created, Changed: a.changed, SCRAM: a.own != nil}
 		if a.application != nil {
 			app := *a.application
@@ -266,22 +280,23 @@ func (d *Directory) List() []Info {
 			s.Used = d.used.last(a.name, s.Name)
 			i.Secrets = append(i.Secrets, s)
 		}
-		for _, x := range a.addresses {
-			i.Addresses = append(i.Addresses, x.String())
-		}
+		i.Addresses = texts(a.addresses)
 		for _, domain := range a.patterns {
 			i.Addresses = append(i.Addresses, patternText(domain))
 		}
 		list = append(list, i)
 	}
-	return list
+	return append(list, p.listShared()...)
 }
 
 // Lookup returns the name of the account that a user name means: an address in
-// any case, an application's name, or a bare name in the first domain. It fails with
-// mail.ErrNoSuchUser.
+// any case, an application's name, or a bare name in the first domain. SharedAccount
+// names are found, too. It fails with mail.ErrNoSuchUser.
 func (d *Directory) Lookup(user string) (string, error) {
 	p := d.picture.Load()
+	if p.shared[user] != nil {
+		return user, nil
+	}
 	if a := p.accounts[p.userName(user)]; a != nil {
 		return a.name, nil
 	}

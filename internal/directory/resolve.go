@@ -30,8 +30,8 @@ func (d *Directory) Resolve(to mail.Address, trace func(accept.Step)) (accept.Ta
 }
 
 // MaySendAs tells whether an account may use an address as its sender: its
-// own, those listed for it, an alias that leads to it, and any of these with a
-// "+tag". What reaches it through a catch-all is not its own. The null sender
+// own, those listed for it, those of shared mailboxes whose sender it is, an alias
+// that leads to it, and any of these with a "+tag". What reaches it through a catch-all is not its own. The null sender
 // claims to be nobody and is free.
 func (d *Directory) MaySendAs(account string, from mail.Address) bool {
 	p := d.picture.Load()
@@ -53,7 +53,7 @@ func (d *Directory) MaySendAs(account string, from mail.Address) bool {
 			}
 			w := walk{picture: p, seen: make(map[mail.Address]bool)}
 			w.local(x)
-			if slices.Contains(w.targets.Accounts, a.name) {
+			if p.lends(w.targets.Accounts, a.name) {
 				return true
 			}
 			break // somebody else's: a tag on it is as well

@@ -158,7 +158,7 @@ func (d *Directory) Remove(name string) error {
 
 func find(p *picture, records []record, user string) (int, error) {
 	name := p.userName(user)
-	if a := p.accounts[name]; a != nil && a.static {
+	if a := p.accounts[name]; a != nil && a.static || p.shared[user] != nil {
 		return 0, ErrStatic
 	}
 	i := slices.IndexFunc(records, func(r record) bool { return r.Name == name })

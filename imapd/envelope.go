@@ -15,7 +15,10 @@ const (
 // writeEnvelope writes an ENVELOPE (RFC 9051 section 7.5.2). Fields are as they
 // stand in the message, encoded words included.
 func writeEnvelope(w *wire.Encoder, e *structure.Envelope) {
-	w.Raw("(").NString(e.Date).Raw(" ").NString(e.Subject)
+	w.Raw("(")
+	writeField(w, e.Date, e.Empty.Date)
+	w.Raw(" ")
+	writeField(w, e.Subject, e.Empty.Subject)
 	sender, replyTo := e.Sender, e.ReplyTo
 	if len(sender) == 0 {
 		sender = e.From
@@ -27,7 +30,20 @@ func writeEnvelope(w *wire.Encoder, e *structure.Envelope) {
 		w.Raw(" ")
 		writeAddresses(w, list)
 	}
-	w.Raw(" ").NString(e.InReplyTo).Raw(" ").NString(e.MessageID).Raw(")")
+	w.Raw(" ")
+	writeField(w, e.InReplyTo, e.Empty.InReplyTo)
+	w.Raw(" ")
+	writeField(w, e.MessageID, e.Empty.MessageID)
+	w.Raw(")")
+}
+
+// writeField writes a field: NIL if it is missing.
+func writeField(w *wire.Encoder, value string, empty bool) {
+	if empty {
+		w.Raw(`""`)
+		return
+	}
+	w.NString(value)
 }
 
 func writeAddresses(w *wire.Encoder, list []structure.Address) {

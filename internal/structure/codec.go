@@ -21,11 +21,31 @@ const (
 	oldVersion = 1
 )
 
-// What a part has, as bits of its first octet.
+// What a part has, as bits of its first octet. The last ones tell of the fields of
+// its envelope that are there and empty.
 const (
 	hasEnvelope = 1 << iota
 	hasEmbedded
+	emptyDate
+	emptySubject
+	emptyInReplyTo
+	emptyMessageID
+
+	anyEmpty = emptyDate | emptySubject | emptyInReplyTo | emptyMessageID
 )
+
+// bits is how e stands in the first octet of a part.
+func (e EmptyFields) bits() (b byte) {
+	for _, f := range []struct {
+		is  bool
+		bit byte
+	}{{e.Date, emptyDate}, {e.Subject, emptySubject}, {e.InReplyTo, emptyInReplyTo}, {e.MessageID, emptyMessageID}} {
+		if f.is {
+			b |= f.bit
+		}
+	}
+	return b
+}
 
 // Encode returns the message in the format that Decode reads.
 func (m *Message) Encode() []byte {
@@ -64,7 +84,7 @@ func (e *encoder) params(list []Param) {
 func (e *encoder) part(p *Part, base int64) {
 	var has byte
 	if p.Envelope != nil {
-		has |= hasEnvelope
+		has |= hasEnvelope | p.Envelope.Empty.bits()
 	}
 	if p.Embedded != nil {
 		has |= hasEmbedded
@@ -234,6 +254,12 @@ func (d *decoder) part(base, limit int64, depth int) *Part {
 	}
 	if has&hasEnvelope != 0 {
 		p.Envelope = d.envelope()
+		p.Envelope.Empty = EmptyFields{
+			Date:      has&emptyDate != 0,
+			Subject:   has&emptySubject != 0,
+			InReplyTo: has&emptyInReplyTo != 0,
+			MessageID: has&emptyMessageID != 0,
+		}
 	}
 	if has&hasEmbedded != 0 {
 		p.Embedded = d.part(p.BodyStart, p.BodyEnd, depth+1)
@@ -252,7 +278,7 @@ func (d *decoder) part(base, limit int64, depth int) *Part {
 
 // sound tells whether the kind of the part and what it holds go together.
 func (p *Part) sound(has byte) bool {
-	return isToken(p.Type) && isToken(p.Subtype) && has <= hasEnvelope|hasEmbedded &&
+	return isToken(p.Type) && isToken(p.Subtype) && has <= hasEnvelope|hasEmbedded|anyEmpty && (has&hasEnvelope != 0 || has&anyEmpty == 0) &&
 		p.isMultipart() == (len(p.Children) > 0) &&
 		p.isMessage() == (p.Embedded != nil) &&
 		(p.Embedded == nil || p.Embedded.Envelope != nil &&

@@ -109,7 +109,7 @@ func (p *Part) fill(s *fieldSet, inDigest bool) (boundary string) {
 		p.Type, p.Subtype, p.Params = "message", "rfc822", nil
 	}
 	if p.isMultipart() {
-		boundary = parameter(p.Params, "boundary")
+		boundary = strings.TrimRight(parameter(p.Params, "boundary"), " \t") // RFC 2046 section 5.1.1
 	}
 	p.ID = s.text(fieldContentID)
 	p.Description = s.text(fieldContentDescription)
@@ -170,6 +170,12 @@ func (e *Envelope) fill(s *fieldSet) {
 	e.Subject = s.text(fieldSubject)
 	e.InReplyTo = s.text(fieldInReplyTo)
 	e.MessageID = s.text(fieldMessageID)
+	e.Empty = EmptyFields{
+		Date:      e.Date == "" && s.present[fieldDate],
+		Subject:   e.Subject == "" && s.present[fieldSubject],
+		InReplyTo: e.InReplyTo == "" && s.present[fieldInReplyTo],
+		MessageID: e.MessageID == "" && s.present[fieldMessageID],
+	}
 	e.References = shortReferences(s.text(fieldReferences))
 	for i, list := range e.lists() {
 		*list = parseAddresses(s.text(fieldFrom + field(i)))

@@ -57,6 +57,9 @@ type Envelope struct {
 	Subject string
 	// InReplyTo and MessageID are field values, angle brackets included.
 	InReplyTo, MessageID string
+	// Empty are the fields that are there with nothing in them: RFC 9051 section
+	// 7.5.2 tells them from those that are missing.
+	Empty EmptyFields
 	// References is the last MaxReferences octets of that field, and the first
 	// identifier in front of them.
 	References string
@@ -66,6 +69,9 @@ type Envelope struct {
 
 	From, Sender, ReplyTo, To, Cc, Bcc []Address
 }
+
+// EmptyFields tells which of the fields of an Envelope are there and empty.
+type EmptyFields struct{ Date, Subject, InReplyTo, MessageID bool }
 
 // Address is one element of an address list.
 type Address struct {

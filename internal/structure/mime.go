@@ -121,7 +121,7 @@ func cutValue(s string) (value, rest string) {
 	if strings.HasPrefix(s, `"`) {
 		if value, rest, ok := cutQuoted(s); ok {
 			_, rest, _ = strings.Cut(rest, ";")
-			return strings.TrimRight(value, " \t"), rest
+			return value, rest
 		}
 		s = s[1:]
 	}

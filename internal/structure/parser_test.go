@@ -190,6 +190,10 @@ func TestLimits(t *testing.T) {
 				t.Errorf("a boundary of %d: %d parts", n, len(m.Root.Children))
 			}
 		}
+		// White space at its end is none of it (RFC 2046 section 5.1.1).
+		if m := parse([]byte("Content-Type: multipart/mixed; boundary=\"x \"\n\n--x\n\na\n--x \n\nb\n--x--\n"), 0, nil); len(m.Root.Children) != 2 {
+			t.Errorf("a boundary with a blank at its end: %d parts", len(m.Root.Children))
+		}
 	})
 }
 

@@ -26,6 +26,7 @@ func TestParseParams(t *testing.T) {
 		{`; a=1; a=2`, []Param{{"a", "1"}}},
 		{` a=b`, []Param{{"a", "b"}}},
 		{`; f*0=one; f*1=" two"`, []Param{{"f", "one two"}}},
+		{`; f*0="one "; f*1="two "; n=" a "`, []Param{{"f", "one two "}, {"n", " a "}}},
 		{`; f*1=two; x=y; f*0=one`, []Param{{"x", "y"}, {"f", "onetwo"}}},
 		{`; f*0=one; f*2=three`, []Param{{"f", "one"}}},
 		{`; f*=utf-8''%C3%A4`, []Param{{"f*", "utf-8''%C3%A4"}}},

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,18 @@ func TestAttachment(t *testing.T) {
 		}
 		if tags(b) != 0 {
 			t.Errorf("%d: tags %b", size, tags(b))
+		}
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	for seed := range uint64(200) {
+		b := Generate(rand.New(rand.NewPCG(seed, 0)))
+		if !bytes.Equal(b, Generate(rand.New(rand.NewPCG(seed, 0)))) {
+			t.Fatalf("seed %d: differs each time", seed)
+		}
+		if got := tags(b) &^ EightBit; got != 0 {
+			t.Errorf("seed %d: tags %b", seed, got)
 		}
 	}
 }

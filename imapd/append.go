@@ -164,7 +164,7 @@ func (in *incoming) begin(m *taken, list []imap.Flag, size int64) (err error) {
 		}
 		in.row, in.rights = to.row, to.rights
 	}
-	m.flags = in.rights.settable(m.flags)
+	m.flags = m.flags.Without(in.rights.fixed())
 	if err := in.fits(0, size, len(in.list)+1); err != nil {
 		return err
 	}

@@ -82,19 +82,19 @@ func parseRights(text string) (r rights, ok bool) {
 	return r, true
 }
 
-// settable are the flags of those given that may be set or removed.
-func (r rights) settable(f spool.Flags) spool.Flags {
+// fixed are the flags that may be neither set nor removed.
+func (r rights) fixed() (m spool.FlagMask) {
 	if !r.has(rightSeen) {
-		f.System &^= spool.Seen
+		m.System |= spool.Seen
 	}
 	if !r.has(rightDeleted) {
-		f.System &^= spool.Deleted
+		m.System |= spool.Deleted
 	}
 	if !r.has(rightWrite) {
-		f.System &= spool.Seen | spool.Deleted
-		f.Keywords = nil
+		m.System |= spool.Answered | spool.Flagged | spool.Draft
+		m.Keywords = true
 	}
-	return f
+	return m
 }
 
 // aclPrefix begins the names of the attributes that grant rights; the identifier
@@ -146,7 +146,7 @@ func (b *selection) allow(q *storing) error {
 	if b.rights.has(rightSeen | rightWrite | rightDeleted) {
 		return nil
 	}
-	may := b.rights.settable(q.flags)
+	may := q.flags.Without(b.rights.fixed())
 	if q.op == spool.FlagSet || may.System == 0 && len(may.Keywords) == 0 {
 		return errNoPerm
 	}

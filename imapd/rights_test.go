@@ -51,7 +51,7 @@ func TestSettable(t *testing.T) {
 		{rightWrite, spool.Flagged, 1},
 		{allRights, f.System, 1},
 	} {
-		if got := c.rights.settable(f); got.System != c.system || len(got.Keywords) != c.keywords {
+		if got := f.Without(c.rights.fixed()); got.System != c.system || len(got.Keywords) != c.keywords {
 			t.Errorf("%q: %+v", c.rights, got)
 		}
 	}

@@ -186,8 +186,10 @@ func (s *session) highest() error {
 	return ok("HIGHESTMODSEQ " + number(int64(s.box.view.Told())))
 }
 
-type transfer func(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error)
+type transfer func(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error)
 
+// transfer copies or moves. Flags that the client may not set there are lost (RFC
+// 4314 section 4).
 func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string, f transfer) (spool.Copied, error) {
 	p, err := s.mailbox(dest, rightInsert)
 	row := p.row
@@ -197,7 +199,7 @@ func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string,
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
-	copied, err := f(s.box.view.Mailbox(), uids, row.ID)
+	copied, err := f(s.box.view.Mailbox(), uids, row.ID, p.rights.fixed())
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}

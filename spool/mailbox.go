@@ -72,6 +72,21 @@ const (
 	Draft
 )
 
+// FlagMask stands for some system flags, and for all keywords or none.
+type FlagMask struct {
+	System   SystemFlags
+	Keywords bool
+}
+
+// Without returns those of some flags that are not in a mask.
+func (f Flags) Without(m FlagMask) Flags {
+	f.System &^= m.System
+	if m.Keywords {
+		f.Keywords = nil
+	}
+	return f
+}
+
 // Entry is a message in a mailbox.
 type Entry struct {
 	UID     UID
@@ -180,9 +195,10 @@ type Mailboxes interface {
 	// left alone and reported; ModSeqUnbounded is no bound.
 	Flag(id MailboxID, uids []UID, op FlagOp, f Flags, unchangedSince ModSeq) (Flagging, error)
 	// Copy and Move put entries into another mailbox, or the same, all or
-	// none, keeping flags and dates. Bodies are shared, not copied.
-	Copy(from MailboxID, uids []UID, to MailboxID) (Copied, error)
-	Move(from MailboxID, uids []UID, to MailboxID) (Copied, error)
+	// none, keeping dates and those flags that are not to be lost. Bodies are
+	// shared, not copied.
+	Copy(from MailboxID, uids []UID, to MailboxID, lost FlagMask) (Copied, error)
+	Move(from MailboxID, uids []UID, to MailboxID, lost FlagMask) (Copied, error)
 	// Expunge removes the entries that have \Deleted set, of those given, or
 	// of all if uids is nil, and returns their UIDs.
 	Expunge(id MailboxID, uids []UID) ([]UID, error)

@@ -383,7 +383,7 @@ func TestClientsAgree(t *testing.T) {
 			"move": func(t *rapid.T) {
 				c := pick(t)
 				to := rapid.SampledFrom([]spool.MailboxID{id, other}).Draw(t, "to")
-				moved, err := store.Move(id, some(t, c), to)
+				moved, err := store.Move(id, some(t, c), to, spool.FlagMask{})
 				if err != nil {
 					t.Fatal(err)
 				}

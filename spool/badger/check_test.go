@@ -109,7 +109,7 @@ func newPatient(t testing.TB) *patient {
 		t.Fatal(err)
 	}
 	p.inbox, p.arch = box.ID, arch.ID
-	if _, err := p.Copy(p.inbox, []spool.UID{1}, p.arch); err != nil {
+	if _, err := p.Copy(p.inbox, []spool.UID{1}, p.arch, spool.FlagMask{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Flag(p.inbox, []spool.UID{2, 3}, spool.FlagAdd, spool.Flags{System: spool.Seen | spool.Deleted}, spool.ModSeqUnbounded); err != nil {

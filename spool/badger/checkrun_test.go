@@ -107,7 +107,7 @@ func work(t *testing.T, e *Engine, stop <-chan struct{}) *sync.WaitGroup {
 		some := uids[:1+rng.IntN(len(uids))]
 		_, err = e.Flag(inbox.ID, some, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded)
 		if box, err2 := e.Mailbox("alice", "Box"); err2 == nil {
-			_, err3 := e.Copy(inbox.ID, some, box.ID)
+			_, err3 := e.Copy(inbox.ID, some, box.ID, spool.FlagMask{})
 			err = errors.Join(err, err3)
 		}
 		_, err4 := e.Expunge(inbox.ID, some[:len(some)/2])

@@ -180,7 +180,7 @@ func (l *crashLoad) browse(inbox, archive spool.MailboxID) error {
 		})
 	case 2:
 		return l.act("move "+token, func() error {
-			_, err := l.e.Move(inbox, uids, archive)
+			_, err := l.e.Move(inbox, uids, archive, spool.FlagMask{})
 			return err
 		})
 	}

@@ -253,7 +253,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	inbox, _ := e.Mailbox("alice", spool.Inbox)
 	archive, _ := e.Mailbox("alice", "Archive")
-	if _, err := e.Move(inbox.ID, []spool.UID{1, 2}, archive.ID); err != nil {
+	if _, err := e.Move(inbox.ID, []spool.UID{1, 2}, archive.ID, spool.FlagMask{}); err != nil {
 		t.Fatal(err)
 	}
 	leases, _, err := e.Lease(spool.Claim{Max: 10, Lifetime: time.Minute})

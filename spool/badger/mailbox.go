@@ -221,7 +221,7 @@ func (e *Engine) renameInbox(account, to string) error {
 	if err != nil {
 		return fmt.Errorf("rename: %w", err)
 	}
-	_, err = e.Move(inbox.ID, o.UIDs, target.ID)
+	_, err = e.Move(inbox.ID, o.UIDs, target.ID, spool.FlagMask{})
 	return err
 }
 

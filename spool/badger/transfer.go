@@ -9,8 +9,8 @@ import (
 
 // Copy implements spool.Mailboxes. More than entryStep entries take several
 // transactions; when one fails, what the earlier ones copied is taken back.
-func (e *Engine) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	out, err := e.transfer(from, uids, to, false)
+func (e *Engine) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
+	out, err := e.transfer(from, uids, to, lost, false)
 	if err != nil && len(out.Target) > 0 {
 		_, undo := e.remove(to, out.Target, false)
 		err = errors.Join(err, undo)
@@ -21,11 +21,11 @@ func (e *Engine) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID
 // Move implements spool.Mailboxes. More than entryStep entries take several
 // transactions; each leaves every message in exactly one of the mailboxes, and
 // when one fails, those before it have moved.
-func (e *Engine) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	return e.transfer(from, uids, to, true)
+func (e *Engine) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
+	return e.transfer(from, uids, to, lost, true)
 }
 
-func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool) (out spool.Copied, err error) {
+func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask, move bool) (out spool.Copied, err error) {
 	if err := e.enter(); err != nil {
 		return out, err
 	}
@@ -41,7 +41,7 @@ func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.Mailb
 	err = inSteps(uids, func(uids []spool.UID) error {
 		var part spool.Copied
 		err := e.do(func(t *tx) (err error) {
-			part, err = t.transfer(from, uids, to, move, e.opt.Now())
+			part, err = t.transfer(from, uids, to, lost, move, e.opt.Now())
 			return err
 		}, func() {
 			if len(part.Target) > 0 {
@@ -60,7 +60,7 @@ func (e *Engine) transfer(from spool.MailboxID, uids []spool.UID, to spool.Mailb
 	return out, err
 }
 
-func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, move bool, now time.Time) (out spool.Copied, err error) {
+func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask, move bool, now time.Time) (out spool.Copied, err error) {
 	if _, err := t.row(from); err != nil {
 		return out, err
 	}
@@ -79,6 +79,7 @@ func (t *tx) transfer(from spool.MailboxID, uids []spool.UID, to spool.MailboxID
 		if err := t.ref(n.Message, 1); err != nil {
 			return out, err
 		}
+		n.Flags = n.Flags.Without(lost)
 		if err := t.addEntry(&m, index, &n, now); err != nil {
 			return out, err
 		}

@@ -278,16 +278,20 @@ func (w *world) transfer(move bool) error {
 	if !move && len(um) > 5 {
 		um, uo = um[:5], uo[:5]
 	}
+	var lost spool.FlagMask
+	if w.often(20) {
+		lost = spool.FlagMask{System: spool.SystemFlags(w.rng.IntN(32)), Keywords: w.often(50)}
+	}
 	var cm, co spool.Copied
 	var em, eo error
 	if move {
-		cm, em = w.model.Move(from.ID, um, to.ID)
-		co, eo = w.other.Move(w.boxes[from.ID], uo, w.boxes[to.ID])
+		cm, em = w.model.Move(from.ID, um, to.ID, lost)
+		co, eo = w.other.Move(w.boxes[from.ID], uo, w.boxes[to.ID], lost)
 	} else {
-		cm, em = w.model.Copy(from.ID, um, to.ID)
-		co, eo = w.other.Copy(w.boxes[from.ID], uo, w.boxes[to.ID])
+		cm, em = w.model.Copy(from.ID, um, to.ID, lost)
+		co, eo = w.other.Copy(w.boxes[from.ID], uo, w.boxes[to.ID], lost)
 	}
-	w.note("  %v of %d %q to %d %q", cm.Source, from.ID, from.Name, to.ID, to.Name)
+	w.note("  %v of %d %q to %d %q without %+v", cm.Source, from.ID, from.Name, to.ID, to.Name, lost)
 	if err := w.alike(em, eo); err != nil {
 		return err
 	}

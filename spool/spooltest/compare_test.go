@@ -19,8 +19,8 @@ type crooked struct {
 	fault string
 }
 
-func (c crooked) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	out, err := c.Store.Copy(from, uids, to)
+func (c crooked) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
+	out, err := c.Store.Copy(from, uids, to, lost)
 	if c.fault == "copies lose their flags" {
 		c.Flag(to, out.Target, spool.FlagSet, spool.Flags{}, spool.ModSeqUnbounded)
 	}

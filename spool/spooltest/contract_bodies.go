@@ -206,7 +206,7 @@ func testBodyFreed(c *contract) {
 		Tasks:    []spool.Task{taskFor("example.org", 1), taskFor("example.com", 1)},
 	})
 	box := c.create("bob", "Copies")
-	_, err := c.store.Copy(r.Deposited[1].Mailbox, []spool.UID{r.Deposited[1].UID}, box.ID)
+	_, err := c.store.Copy(r.Deposited[1].Mailbox, []spool.UID{r.Deposited[1].UID}, box.ID, spool.FlagMask{})
 	c.must(err)
 	step := func(what string, references int, act func()) {
 		c.Helper()

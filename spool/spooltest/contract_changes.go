@@ -144,11 +144,11 @@ func testChangesFollowed(c *contract) {
 			_, err := c.store.Flag(id, c.uids(id)[:2], spool.FlagAdd, flags(spool.Deleted), spool.ModSeqUnbounded)
 			return err
 		}},
-		{"copying in", func() error { _, err := c.store.Copy(other, c.uids(other), id); return err }},
+		{"copying in", func() error { _, err := c.store.Copy(other, c.uids(other), id, spool.FlagMask{}); return err }},
 		{"expunging", func() error { _, err := c.store.Expunge(id, nil); return err }},
-		{"moving out", func() error { _, err := c.store.Move(id, c.uids(id)[:2], other); return err }},
-		{"moving into the same", func() error { _, err := c.store.Move(id, c.uids(id)[1:3], id); return err }},
-		{"moving in", func() error { _, err := c.store.Move(other, c.uids(other), id); return err }},
+		{"moving out", func() error { _, err := c.store.Move(id, c.uids(id)[:2], other, spool.FlagMask{}); return err }},
+		{"moving into the same", func() error { _, err := c.store.Move(id, c.uids(id)[1:3], id, spool.FlagMask{}); return err }},
+		{"moving in", func() error { _, err := c.store.Move(other, c.uids(other), id, spool.FlagMask{}); return err }},
 		{"renaming", func() error { return c.store.RenameMailbox("alice", "box", "box2") }},
 		{"reopening", func() error { c.restart(); return nil }},
 		{"another deposit", func() error { c.deposit("alice", "box2", "x", spool.Flags{}); return nil }},
@@ -179,7 +179,7 @@ func testWatch(c *contract) {
 			return err
 		}},
 		{"Expunge", func() error { _, err := c.store.Expunge(id, u[:1]); return err }},
-		{"Copy into the same", func() error { _, err := c.store.Copy(id, u, id); return err }},
+		{"Copy into the same", func() error { _, err := c.store.Copy(id, u, id, spool.FlagMask{}); return err }},
 	}
 	for _, s := range steps {
 		drain(first)
@@ -192,12 +192,12 @@ func testWatch(c *contract) {
 		c.Error("a signal came for a mailbox that did not change")
 	}
 	drain(first)
-	_, err := c.store.Move(id, u, other)
+	_, err := c.store.Move(id, u, other, spool.FlagMask{})
 	c.must(err)
 	c.arrives(first, "Move out")
 	c.arrives(quiet, "Move in")
 	drain(quiet)
-	_, err = c.store.Copy(id, c.uids(id), other)
+	_, err = c.store.Copy(id, c.uids(id), other, spool.FlagMask{})
 	c.must(err)
 	c.arrives(quiet, "Copy in")
 	for range 3 {

@@ -84,7 +84,7 @@ func testChangesLost(c *contract) {
 	if changes, _ := c.changes(other, 0); len(changes) != 2 {
 		c.Errorf("changes %+v, want two new entries", changes)
 	}
-	_, err = c.store.Move(id, c.uids(id), other)
+	_, err = c.store.Move(id, c.uids(id), other, spool.FlagMask{})
 	c.must(err)
 	told(fourth, nil, []spool.UID{u[2], u[5], u[6], u[7], d.UID})
 }

@@ -72,9 +72,9 @@ func testOverview(c *contract) {
 	c.must(err)
 	c.audit(id)
 	other := c.create("alice", "other").ID
-	_, err = c.store.Copy(id, u, other)
+	_, err = c.store.Copy(id, u, other, spool.FlagMask{})
 	c.must(err)
-	_, err = c.store.Move(id, u[:3], other)
+	_, err = c.store.Move(id, u[:3], other, spool.FlagMask{})
 	c.must(err)
 	c.lasting(func() {
 		c.audit(id)
@@ -87,7 +87,7 @@ func testOverview(c *contract) {
 	})
 	c.must(c.store.RenameMailbox("alice", "other", "renamed"))
 	c.audit(other)
-	_, err = c.store.Move(other, c.uids(other), other)
+	_, err = c.store.Move(other, c.uids(other), other, spool.FlagMask{})
 	c.must(err)
 	c.audit(other)
 	c.must(c.store.DeleteMailbox("alice", "renamed"))
@@ -99,7 +99,7 @@ func testOverview(c *contract) {
 func testOverviewLarge(c *contract) {
 	id, u := c.fill("box", 30)
 	for range 5 {
-		_, err := c.store.Copy(id, c.uids(id), id)
+		_, err := c.store.Copy(id, c.uids(id), id, spool.FlagMask{})
 		c.must(err)
 	}
 	c.audit(id)
@@ -155,7 +155,7 @@ func testOverviewAtOneMoment(c *contract) {
 // churn copies, flags and expunges.
 func churn(store spool.Store, id spool.MailboxID, uids []spool.UID, rounds int) error {
 	for range rounds {
-		copied, err := store.Copy(id, uids, id)
+		copied, err := store.Copy(id, uids, id, spool.FlagMask{})
 		if err != nil {
 			return err
 		}

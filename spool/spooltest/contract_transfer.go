@@ -14,6 +14,7 @@ func transferTests() []contractTest {
 		{"Move", testMove},
 		{"MoveIntoSame", testMoveIntoSame},
 		{"TransferNothing", testTransferNothing},
+		{"TransferLosesFlags", testTransferLosesFlags},
 	}
 }
 
@@ -49,7 +50,7 @@ func testCopy(c *contract) {
 	source, before := c.mailbox("alice", "from"), c.mailbox("alice", "to")
 	c.clock.Advance(time.Hour)
 	saved := c.clock.Now()
-	out, err := c.store.Copy(from, []spool.UID{u[0], u[1], u[3], u[3] + 100}, to)
+	out, err := c.store.Copy(from, []spool.UID{u[0], u[1], u[3], u[3] + 100}, to, spool.FlagMask{})
 	c.must(err)
 	c.sameUIDs("copied", out.Source, u[0], u[1], u[3])
 	if out.UIDValidity != before.UIDValidity || len(out.Target) != 3 || !slices.IsSorted(out.Target) || out.Target[0] < before.UIDNext {
@@ -78,7 +79,7 @@ func testCopy(c *contract) {
 func testCopyIntoSame(c *contract) {
 	id, u := c.mixed("box")
 	before := c.mailbox("alice", "box")
-	out, err := c.store.Copy(id, u, id)
+	out, err := c.store.Copy(id, u, id, spool.FlagMask{})
 	c.must(err)
 	c.sameUIDs("copied", out.Source, u...)
 	c.lasting(func() {
@@ -101,7 +102,7 @@ func testMove(c *contract) {
 	source, before := c.mailbox("alice", "from"), c.mailbox("alice", "to")
 	c.clock.Advance(time.Hour)
 	saved := c.clock.Now()
-	out, err := c.store.Move(from, []spool.UID{u[1], u[2], u[3] + 1}, to)
+	out, err := c.store.Move(from, []spool.UID{u[1], u[2], u[3] + 1}, to, spool.FlagMask{})
 	c.must(err)
 	c.sameUIDs("moved", out.Source, u[1], u[2])
 	if out.UIDValidity != before.UIDValidity || len(out.Target) != 2 || !slices.IsSorted(out.Target) {
@@ -131,7 +132,7 @@ func testMove(c *contract) {
 func testMoveIntoSame(c *contract) {
 	id, u := c.mixed("box")
 	entries, before := c.entries(id), c.mailbox("alice", "box")
-	out, err := c.store.Move(id, u[:2], id)
+	out, err := c.store.Move(id, u[:2], id, spool.FlagMask{})
 	c.must(err)
 	c.sameUIDs("moved", out.Source, u[:2]...)
 	c.lasting(func() {
@@ -157,10 +158,10 @@ func testTransferNothing(c *contract) {
 	to, _ := c.fill("to", 1)
 	source, target := c.mailbox("alice", "from"), c.mailbox("alice", "to")
 	for _, uids := range [][]spool.UID{nil, {}, {u[1] + 1}} {
-		for name, verb := range map[string]func(spool.MailboxID, []spool.UID, spool.MailboxID) (spool.Copied, error){
+		for name, verb := range map[string]func(spool.MailboxID, []spool.UID, spool.MailboxID, spool.FlagMask) (spool.Copied, error){
 			"Copy": c.store.Copy, "Move": c.store.Move,
 		} {
-			out, err := verb(from, uids, to)
+			out, err := verb(from, uids, to, spool.FlagMask{})
 			if err != nil || len(out.Source) != 0 || len(out.Target) != 0 {
 				c.Errorf("%s of %v: %+v, %v", name, uids, out, err)
 			}
@@ -172,4 +173,37 @@ func testTransferNothing(c *contract) {
 	if got := c.mailbox("alice", "to"); got != target {
 		c.Errorf("the target went from %+v to %+v", target, got)
 	}
+}
+
+// testTransferLosesFlags puts entries where some of their flags are not kept: the
+// counts are right, and those that are copied keep theirs.
+func testTransferLosesFlags(c *contract) {
+	from, u := c.mixed("from")
+	to := c.create("alice", "to").ID
+	before := c.entries(from)
+	copied, err := c.store.Copy(from, u, to, spool.FlagMask{System: spool.Seen, Keywords: true})
+	c.must(err)
+	moved, err := c.store.Move(from, u[1:], to, spool.FlagMask{System: spool.Deleted})
+	c.must(err)
+	c.lasting(func() {
+		for i, want := range []spool.Flags{flags(0), flags(0), flags(spool.Deleted), flags(spool.Deleted)} {
+			if got := c.entry(to, copied.Target[i]).Flags; showFlags(got) != showFlags(want) {
+				c.Errorf("%s was copied as %s, want %s", showFlags(before[i].Flags), showFlags(got), showFlags(want))
+			}
+		}
+		for i, want := range []spool.Flags{flags(spool.Seen, "Work", "home"), flags(0), flags(spool.Seen)} {
+			if got := c.entry(to, moved.Target[i]).Flags; showFlags(got) != showFlags(want) {
+				c.Errorf("%s was moved as %s, want %s", showFlags(before[i+1].Flags), showFlags(got), showFlags(want))
+			}
+		}
+		if got := c.entry(from, u[0]).Flags; showFlags(got) != showFlags(before[0].Flags) {
+			c.Errorf("what was copied has now %s", showFlags(got))
+		}
+		if row := c.mailbox("alice", "to"); row.Messages != 7 || row.Unseen != 5 || row.Deleted != 2 {
+			c.Errorf("the target is %+v", row)
+		}
+		if row := c.mailbox("alice", "from"); row.Messages != 1 || row.Unseen != 1 || row.Deleted != 0 {
+			c.Errorf("the source is %+v", row)
+		}
+	})
 }

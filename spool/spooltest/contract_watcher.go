@@ -102,8 +102,8 @@ func testWatcherEntries(c *contract) {
 			return err
 		}, []spool.MailboxID{id}},
 		{"Expunge", func() error { _, err := c.store.Expunge(id, nil); return err }, []spool.MailboxID{id}},
-		{"Copy", func() error { _, err := c.store.Copy(id, u[1:], target); return err }, []spool.MailboxID{target}},
-		{"Move", func() error { _, err := c.store.Move(id, u[1:2], target); return err }, []spool.MailboxID{id, target}},
+		{"Copy", func() error { _, err := c.store.Copy(id, u[1:], target, spool.FlagMask{}); return err }, []spool.MailboxID{target}},
+		{"Move", func() error { _, err := c.store.Move(id, u[1:2], target, spool.FlagMask{}); return err }, []spool.MailboxID{id, target}},
 		{"two deposits", func() error {
 			c.deposit("alice", "target", "x", spool.Flags{})
 			c.deposit("alice", "target", "x", spool.Flags{})

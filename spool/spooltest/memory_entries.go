@@ -213,16 +213,16 @@ func applyFlags(old spool.Flags, op spool.FlagOp, f spool.Flags) spool.Flags {
 }
 
 // Copy implements spool.Mailboxes.
-func (m *Memory) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	return m.copyOrMove(OpCopy, from, uids, to)
+func (m *Memory) Copy(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
+	return m.copyOrMove(OpCopy, from, uids, to, lost)
 }
 
 // Move implements spool.Mailboxes.
-func (m *Memory) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
-	return m.copyOrMove(OpMove, from, uids, to)
+func (m *Memory) Move(from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
+	return m.copyOrMove(OpMove, from, uids, to, lost)
 }
 
-func (m *Memory) copyOrMove(op Op, from spool.MailboxID, uids []spool.UID, to spool.MailboxID) (spool.Copied, error) {
+func (m *Memory) copyOrMove(op Op, from spool.MailboxID, uids []spool.UID, to spool.MailboxID, lost spool.FlagMask) (spool.Copied, error) {
 	if err := m.enter(op); err != nil {
 		return spool.Copied{}, err
 	}
@@ -235,12 +235,12 @@ func (m *Memory) copyOrMove(op Op, from spool.MailboxID, uids []spool.UID, to sp
 	if err != nil {
 		return spool.Copied{}, fmt.Errorf("%s: %w", op, err)
 	}
-	return m.transfer(source, target, source.pick(uids), op == OpMove), nil
+	return m.transfer(source, target, source.pick(uids), lost, op == OpMove), nil
 }
 
 // transfer puts entries of one mailbox into another, or the same, and takes
 // them out of the first if they move.
-func (m *Memory) transfer(source, target *memoryMailbox, entries []spool.Entry, move bool) spool.Copied {
+func (m *Memory) transfer(source, target *memoryMailbox, entries []spool.Entry, lost spool.FlagMask, move bool) spool.Copied {
 	out := spool.Copied{UIDValidity: target.row.UIDValidity}
 	if len(entries) == 0 {
 		return out
@@ -248,7 +248,9 @@ func (m *Memory) transfer(source, target *memoryMailbox, entries []spool.Entry, 
 	target.row.ModSeq++
 	for _, e := range entries {
 		out.Source = append(out.Source, e.UID)
-		out.Target = append(out.Target, m.addEntry(target, cloneEntry(e)))
+		n := cloneEntry(e)
+		n.Flags = n.Flags.Without(lost)
+		out.Target = append(out.Target, m.addEntry(target, n))
 	}
 	m.notify(target.row.ID)
 	if move {

@@ -169,7 +169,7 @@ func (m *Memory) RenameMailbox(account, from, to string) error {
 		return fmt.Errorf("rename to %q: %w", to, spool.ErrMailboxExists)
 	}
 	if from == spool.Inbox {
-		m.transfer(b, m.addMailbox(account, to, spool.UseNone), slices.Clone(b.entries), true)
+		m.transfer(b, m.addMailbox(account, to, spool.UseNone), slices.Clone(b.entries), spool.FlagMask{}, true)
 		return nil
 	}
 	return m.renameTree(b, to)

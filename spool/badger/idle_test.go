@@ -32,9 +32,9 @@ func looked(e *Engine) bool {
 	q := &e.queue
 	q.scan.Lock()
 	defer q.scan.Unlock()
-	v := e.view()
-	defer v.discard()
-	s := &scan{e: e, q: q, t: v, now: e.opt.Now(), claim: spool.Claim{Max: 100, Lifetime: time.Minute}}
+	s := &scan{e: e, q: q, claim: spool.Claim{Max: 100, Lifetime: time.Minute}}
+	s.start()
+	defer s.t.discard()
 	s.timers()
 	s.destinations()
 	return s.it != nil

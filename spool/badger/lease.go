@@ -24,20 +24,15 @@ func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 	q.scan.Lock()
 	defer q.scan.Unlock()
 
-	q.mu.Lock()
-	q.scanning = true
-	now := e.opt.Now()
-	t := e.view() // under mu: it shows all that release has told of
-	q.mu.Unlock()
+	s := &scan{e: e, q: q, claim: c}
+	s.start()
 	defer func() {
 		q.mu.Lock()
 		q.scanning = false
 		clear(q.ended)
 		q.mu.Unlock()
-		t.discard()
+		s.t.discard()
 	}()
-
-	s := &scan{e: e, q: q, t: t, now: now, claim: c}
 	s.timers()
 	s.due = len(s.leases)
 	s.destinations()
@@ -46,18 +41,23 @@ func (e *Engine) Lease(c spool.Claim) ([]spool.Lease, time.Duration, error) {
 
 // scan is one Lease at work.
 type scan struct {
-	e      *Engine
-	q      *queue
-	t      *tx
-	now    time.Time
-	claim  spool.Claim
-	leases []spool.Lease
+	e     *Engine
+	q     *queue
+	t     *tx
+	now   time.Time
+	claim spool.Claim
+	// number is queue.scans and before queue.changes when t was opened: what
+	// was noted later may not be in it.
+	number, before uint64
+	leases         []spool.Lease
 	// due is where in leases those begin that were not leased for a timer.
 	due int
 	// timer and first are when the first timer and the first due time come that
 	// were not left behind for the claim's bounds; never if there is none, or
 	// the claim is full.
 	timer, first time.Time
+	// timerFloor is that of the queue.
+	timerFloor time.Time
 
 	// Of the destination that is looked at: the prefix of its q keys, and the
 	// cursors in its lines. it is nil before it is needed; at is the cursor that
@@ -68,6 +68,19 @@ type scan struct {
 	at      int
 	heads   []spool.Head // of the cursors in ready
 	ready   []int
+}
+
+// start opens the snapshot: in one moment with everything that tells later what
+// it cannot show. It shows all that release has told of.
+func (s *scan) start() {
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.scanning = true
+	q.scans++
+	s.number, s.before = q.scans, q.changes
+	s.timer, s.timerFloor, q.timerSince = q.timer, q.timerFloor, never
+	s.now, s.t = s.e.opt.Now(), s.e.view()
 }
 
 // full tells whether the claim takes no more due tasks.
@@ -84,11 +97,7 @@ func (s *scan) next() time.Duration {
 
 // timers leases the tasks whose warning or expiry has come.
 func (s *scan) timers() {
-	s.q.mu.Lock()
-	first, version, floor := s.q.timer, s.q.timerVersion, s.q.timerFloor
-	s.q.timerSince = never
-	s.q.mu.Unlock()
-	if s.timer = first; first.After(s.now) {
+	if s.timer.After(s.now) {
 		return
 	}
 	most := cmp.Or(s.claim.Timers, s.claim.Max)
@@ -96,8 +105,8 @@ func (s *scan) timers() {
 	it := s.t.keys([]byte{kTimer})
 	defer it.Close()
 	from := []byte{kTimer}
-	if !floor.IsZero() {
-		from = appendTime(from, floor)
+	if !s.timerFloor.IsZero() {
+		from = appendTime(from, s.timerFloor)
 	}
 	for it.Seek(from); it.Valid(); it.Next() {
 		key := it.Item().Key()
@@ -119,7 +128,7 @@ func (s *scan) timers() {
 		next = s.now
 	}
 	s.q.mu.Lock()
-	if s.q.timerVersion == version {
+	if s.q.timerChanged <= s.before {
 		s.q.timer = next
 	}
 	s.q.timerFloor = earlier(low, s.q.timerSince)
@@ -152,7 +161,7 @@ func (s *scan) destinations() {
 			s.q.mu.Unlock()
 			return
 		}
-		info, version := n.info(s.now), n.version
+		info := n.info(s.now)
 		s.q.mu.Unlock()
 		if visited[n] {
 			// A commit put it back meanwhile. Its turn comes with the next
@@ -162,12 +171,12 @@ func (s *scan) destinations() {
 		}
 		visited[n] = true
 		seen = append(seen, n)
-		s.visit(n, info, version)
+		s.visit(n, info)
 	}
 }
 
 // visit leases from one destination what the claim allows.
-func (s *scan) visit(n *destNode, info spool.DestinationInfo, version uint64) {
+func (s *scan) visit(n *destNode, info spool.DestinationInfo) {
 	want := s.claim.Max - (len(s.leases) - s.due)
 	if s.claim.Allow != nil {
 		want = min(want, s.claim.Allow(info))
@@ -185,7 +194,7 @@ func (s *scan) visit(n *destNode, info spool.DestinationInfo, version uint64) {
 	next := s.destination(n, want)
 	s.q.mu.Lock()
 	idle := false
-	if n.version == version {
+	if n.changed <= s.before {
 		s.keep(n)
 		if n.next = next; next.Equal(never) && info.Failures > 0 {
 			n.next = n.rec.until.Add(forgetAfter)

@@ -25,19 +25,24 @@ type line struct {
 	next time.Time
 	// floor is a lower bound of the due times in its keys: a scan begins there,
 	// and passes over the graves of what has been settled. since is the lowest
-	// that was noted since a scan began.
+	// that was noted since a scan took its snapshot; scan is which one.
 	floor, since time.Time
+	scan         uint64
 }
 
 // lower notes that something of a line may be due at a time, and that it has, or
-// had, a key with a due time: zero if that is not known.
-func (n *destNode) lower(k lineKey, at, key time.Time) {
+// had, a key with a due time: zero if that is not known. scan is the last one
+// that has begun.
+func (n *destNode) lower(k lineKey, at, key time.Time, scan uint64) {
 	i := slices.IndexFunc(n.lines, func(l line) bool { return l.lineKey == k })
 	if i < 0 {
-		n.lines = append(n.lines, line{k, at, key, key})
+		n.lines = append(n.lines, line{k, at, key, key, scan})
 		return
 	}
 	l := &n.lines[i]
+	if l.scan != scan {
+		l.since, l.scan = never, scan
+	}
 	l.next, l.floor, l.since = earlier(l.next, at), earlier(l.floor, key), earlier(l.since, key)
 }
 
@@ -109,7 +114,7 @@ func (s *scan) keep(n *destNode) {
 	for i := range s.cursors {
 		c := &s.cursors[i]
 		if at := earlier(c.next, c.again); at.Before(never) {
-			l := line{c.lineKey, at, c.floor, never}
+			l := line{lineKey: c.lineKey, next: at, floor: c.floor}
 			if c.looked {
 				l.floor = c.low
 			}
@@ -119,13 +124,19 @@ func (s *scan) keep(n *destNode) {
 }
 
 // raise stores in the node where the next scan of its lines is to begin. What was
-// noted since this one began is kept in mind. The caller holds the queue's mu.
+// noted since this one took its snapshot is kept in mind. The caller holds the
+// queue's mu.
 func (s *scan) raise(n *destNode) {
 	for i := range s.cursors {
 		c := &s.cursors[i]
 		at := slices.IndexFunc(n.lines, func(l line) bool { return l.lineKey == c.lineKey })
-		if c.looked && at >= 0 {
-			n.lines[at].floor = earlier(c.low, n.lines[at].since)
+		if !c.looked || at < 0 {
+			continue
+		}
+		l := &n.lines[at]
+		l.floor = c.low
+		if l.scan == s.number {
+			l.floor = earlier(c.low, l.since)
 		}
 	}
 }
@@ -138,7 +149,6 @@ func (s *scan) begin(n *destNode) {
 	known := n.known
 	for i := range n.lines {
 		s.cursors = append(s.cursors, cursor{line: n.lines[i], again: never})
-		n.lines[i].since = never
 	}
 	s.q.mu.Unlock()
 	if known {

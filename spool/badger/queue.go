@@ -16,7 +16,9 @@ import (
 //
 // next of a node is a lower bound of when its first task is due; it is exact
 // after a scan, and lowered by every commit that adds something earlier. So a
-// scan may find nothing, but nothing due is ever overlooked.
+// scan may find nothing, but nothing due is ever overlooked. What was noted
+// since a scan took its snapshot is not in what it found: changes and scans tell
+// it which that is.
 type queue struct {
 	// scan serialises Lease: a snapshot is compared with the leases of one
 	// moment.
@@ -37,9 +39,12 @@ type queue struct {
 	// no longer are.
 	scanning bool
 	ended    map[spool.TaskID]bool
+	// changes counts what was noted from outside scans, and scans the scans,
+	// each from when it took its snapshot.
+	changes, scans uint64
 	// timer is a lower bound of the first timer, like next of a node.
 	timer        time.Time
-	timerVersion uint64
+	timerChanged uint64
 	// timerFloor and timerSince are to timers what floor and since are to lines.
 	timerFloor, timerSince time.Time
 	wake                   chan struct{}
@@ -65,8 +70,8 @@ type destNode struct {
 	known bool
 	// rota is guarded by scan.
 	rota spool.Rota
-	// version counts the changes of next from outside a scan.
-	version uint64
+	// changed is queue.changes at the last change of next from outside a scan.
+	changed uint64
 }
 
 // when is the earliest time at which the node may have something to lease.
@@ -154,7 +159,7 @@ func (q *queue) place(n *destNode) {
 			heap.Remove(&q.order, n.index)
 		}
 		q.leave(n)
-		if n.rec.failures == 0 {
+		if n.rec.failures == 0 && q.dests[n.dest] == n {
 			delete(q.dests, n.dest)
 		}
 	}
@@ -209,7 +214,8 @@ func (q *queue) back(n *destNode, now time.Time) {
 // look has the next scan look at all that a destination has.
 func (q *queue) look(d spool.Destination) {
 	n := q.node(d)
-	n.version++
+	q.changes++
+	n.changed = q.changes
 	n.known, n.next = false, time.Time{}
 	q.place(n)
 }
@@ -217,8 +223,9 @@ func (q *queue) look(d spool.Destination) {
 // lower notes that something of a line of d may be due at a time; see line.lower.
 func (q *queue) lower(d spool.Destination, k lineKey, at, key time.Time) {
 	n := q.node(d)
-	n.version++
-	n.lower(k, at, key)
+	q.changes++
+	n.changed = q.changes
+	n.lower(k, at, key, q.scans)
 	if at.Before(n.next) {
 		n.next = at
 	}
@@ -228,7 +235,8 @@ func (q *queue) lower(d spool.Destination, k lineKey, at, key time.Time) {
 // lowerTimer notes that a timer may have come at a time, and that there is, or
 // was, one with a time: zero if that is not known.
 func (q *queue) lowerTimer(at, key time.Time) {
-	q.timerVersion++
+	q.changes++
+	q.timerChanged = q.changes
 	q.timer = earlier(q.timer, at)
 	q.timerFloor, q.timerSince = earlier(q.timerFloor, key), earlier(q.timerSince, key)
 }

@@ -6,14 +6,13 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // TestImaplib has Python's client collect a message.
 func TestImaplib(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3")
-	}
+	python := needs.Program(t, "python3")
 	h := newHouse(t, nil)
 	_, port, _ := net.SplitHostPort(h.addr)
 	cmd := exec.Command(python, "-", port)

@@ -12,14 +12,12 @@ import (
 	"testing"
 
 	"restante/internal/config"
+	"restante/internal/needs"
 )
 
 func analyze(t *testing.T, args ...string) string {
 	t.Helper()
-	tool, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("systemd-analyze is not installed")
-	}
+	tool := needs.Program(t, "systemd-analyze")
 	out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
 	if err != nil && strings.Contains(string(out), "nrecognized option") {
 		t.Skipf("systemd-analyze is too old: %s", out)
@@ -137,9 +135,9 @@ func TestConfiguration(t *testing.T) {
 
 // TestMaildrop has systemd-tmpfiles make the maildrop in a folder.
 func TestMaildrop(t *testing.T) {
-	tool, err := exec.LookPath("systemd-tmpfiles")
-	if err != nil || os.Geteuid() != 0 {
-		t.Skip("systemd-tmpfiles is not installed, or we are not root")
+	tool := needs.Program(t, "systemd-tmpfiles")
+	if os.Geteuid() != 0 {
+		needs.Lacking(t, "only root can do this")
 	}
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {

@@ -13,6 +13,7 @@ import (
 	peer "github.com/emersion/go-msgauth/dkim"
 
 	"restante/internal/header"
+	"restante/internal/needs"
 )
 
 // The bodies and headers that are tried with other programs.
@@ -79,18 +80,6 @@ func TestWeVerifyGoMsgauths(t *testing.T) {
 	}
 }
 
-// need skips the test without a program, or fails it where all are wanted.
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	if ok {
-		return
-	}
-	if os.Getenv("RESTANTE_REQUIRE") != "" {
-		t.Fatalf("%s is missing", what)
-	}
-	t.Skipf("%s is not installed", what)
-}
-
 // python is Debian's, which its packages are for.
 const python = "/usr/bin/python3"
 
@@ -141,7 +130,9 @@ func dkimpySamples() (names, messages []string) {
 
 func needDkimpy(t *testing.T) {
 	t.Helper()
-	need(t, exec.Command(python, "-c", "import dkim, nacl").Run() == nil, "python3-dkim with python3-nacl")
+	if exec.Command(python, "-c", "import dkim, nacl").Run() != nil {
+		needs.Lacking(t, "python3-dkim with python3-nacl is not installed")
+	}
 }
 
 func TestDkimpyVerifiesOurs(t *testing.T) {

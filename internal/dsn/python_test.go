@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // reader reads reports with the standard library of Python, and prints what is
@@ -79,13 +81,7 @@ type read struct {
 // Another parser, of another school, reads every kind of report and finds no
 // fault with it.
 func TestPythonReadsEveryKind(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("RESTANTE_REQUIRE") != "" {
-			t.Fatal("no python3, though RESTANTE_REQUIRE is set")
-		}
-		t.Skip("no python3")
-	}
+	python := needs.Program(t, "python3")
 	all, dir := kinds(t), t.TempDir()
 	args := []string{"-X", "utf8", "-c", reader}
 	names := slices.Sorted(maps.Keys(all))

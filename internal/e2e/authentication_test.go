@@ -9,6 +9,7 @@ import (
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
+	"restante/internal/needs"
 	"restante/internal/standin"
 )
 
@@ -137,7 +138,7 @@ func TestDkimverify(t *testing.T) {
 	t.Parallel()
 	const python = "/usr/bin/python3"
 	if exec.Command(python, "-c", "import dkim, nacl").Run() != nil {
-		lacking(t, "python3-dkim and python3-nacl")
+		needs.Lacking(t, "python3-dkim and python3-nacl")
 	}
 	hop := nextHop(t, standin.Options{})
 	d := prepare(t, away(hop))

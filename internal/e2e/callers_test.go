@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // mta is a program that is called as /usr/sbin/sendmail would be, and finds
@@ -69,7 +71,7 @@ func TestCallers(t *testing.T) {
 			name: "git send-email", program: "git",
 			call: func(d *daemon, mta string) {
 				if r := run(d.t, d.dir, nil, "", "git", "send-email", "-h"); strings.Contains(r.stderr, "not a git command") {
-					lacking(d.t, "git send-email is not installed")
+					needs.Lacking(d.t, "git send-email is not installed")
 				}
 				d.write("file", attachment)
 				d.try("", "sh", "-ec", `git init -q . && git config user.name Alice && git config user.email alice@example.org
@@ -105,7 +107,7 @@ assert p.wait() == 0
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.program != "" {
-				needs(t, c.program)
+				needs.Program(t, c.program)
 			}
 			t.Parallel()
 			d := newDaemon(t)

@@ -3,29 +3,12 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
-
-// lacking skips a test for want of something that the machine does not have;
-// in the CI run, which installs it, that is an error.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("RESTANTE_REQUIRE") == "1" {
-		t.Fatalf("required here: "+format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// needs skips a test unless the program is installed.
-func needs(t testing.TB, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		lacking(t, "%s is not installed", program)
-	}
-}
 
 // try runs a program in the daemon's folder with a home of its own; it must
 // succeed. It returns what the program printed.
@@ -65,7 +48,7 @@ func has(t testing.TB, text string, words ...string) {
 }
 
 func TestCurl(t *testing.T) {
-	needs(t, "curl")
+	needs.Program(t, "curl")
 	t.Parallel()
 	d := newDaemon(t)
 	curl := func(stdin string, args ...string) string {
@@ -89,7 +72,7 @@ func TestCurl(t *testing.T) {
 
 // TestMbsync collects into a Maildir, and takes what was done there back.
 func TestMbsync(t *testing.T) {
-	needs(t, "mbsync")
+	needs.Program(t, "mbsync")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 5 {
@@ -158,8 +141,8 @@ SyncState *
 // terminal that script gives it and pipes the first message into a file,
 // and flags it.
 func TestNeomutt(t *testing.T) {
-	needs(t, "neomutt")
-	needs(t, "script")
+	needs.Program(t, "neomutt")
+	needs.Program(t, "script")
 	t.Parallel()
 	d := newDaemon(t)
 	rc := d.write("muttrc", d.expand(`
@@ -255,7 +238,7 @@ print("done")
 `
 
 func TestPython(t *testing.T) {
-	needs(t, "python3")
+	needs.Program(t, "python3")
 	t.Parallel()
 	d := newDaemon(t)
 	out := d.try("", "python3", "-c", pythonScript, d.expand("$CA"), d.port("submission"), d.port("submissions"), d.port("imap"), d.port("imaps"), password)

@@ -314,7 +314,7 @@ func run(t testing.TB, dir string, env []string, stdin string, argv ...string) r
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	// A grandchild may keep the pipes open.
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

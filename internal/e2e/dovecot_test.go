@@ -12,19 +12,17 @@ import (
 	"time"
 
 	"restante/internal/e2e/bench"
+	"restante/internal/needs"
 )
 
 // TestDovecot delivers into a real Dovecot by LMTP, over a Unix socket and over
 // TCP with TLS, with a result for each recipient.
 func TestDovecot(t *testing.T) {
 	t.Parallel()
-	needs(t, "dovecot")
+	needs.Program(t, "dovecot")
 	needsRoot(t, "dovecot")
 	dir, _ := peerDir(t)
-	port, err := bench.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	owner, err := user.Lookup("mail")
 	if err != nil {
 		t.Fatal(err)

@@ -18,10 +18,7 @@ import (
 // it in the place of Postfix), and returns where it listens.
 func exim(t *testing.T, program, dir, boxes string) string {
 	t.Helper()
-	port, err := bench.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	u := needsRoot(t, "Debian-exim")
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // service runs a program in the foreground for the length of the test, in the
@@ -84,10 +86,10 @@ rspamd_config.SEEN = {
 // TestRspamd has rspamd judge: its test pattern is refused, other mail gets
 // fields and loses one.
 func TestRspamd(t *testing.T) {
-	needs(t, "rspamd")
+	needs.Program(t, "rspamd")
 	t.Parallel()
-	port := freePort(t)
-	d := prepare(t, filtered("rspamd", "127.0.0.1:"+port, ""))
+	addr, port := freeAddr(t)
+	d := prepare(t, filtered("rspamd", addr, ""))
 	if err := os.Mkdir(filepath.Join(d.dir, "rspamd"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestRspamd(t *testing.T) {
 	config := d.write("rspamd.conf", strings.NewReplacer("$DIR", d.dir, "$PORT", port).Replace(rspamdConfig))
 	d.service(syscall.SIGTERM, "rspamd", "--no-fork", "--insecure", "--config", config)
 	d.start()
-	listening(t, "tcp", "127.0.0.1:"+port)
+	listening(t, "tcp", addr)
 
 	good := strings.Replace(letter("good"), "Subject:", "X-Secret: hidden\r\nSubject:", 1)
 	d.send(good, alice, bob)
@@ -145,8 +147,8 @@ AddHeader Replace
 // TestClamAV has clamav-milter judge, with a clamd that knows one virus: the
 // test file of the antivirus makers.
 func TestClamAV(t *testing.T) {
-	needs(t, "clamd")
-	needs(t, "clamav-milter")
+	needs.Program(t, "clamd")
+	needs.Program(t, "clamav-milter")
 	t.Parallel()
 	d := prepare(t)
 	d.configure(filtered("clamav", filepath.Join(d.dir, "clamav-milter.sock"), ""))

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // TestFirstStart is a new user's: no configuration, no arguments, a home with
@@ -15,12 +17,12 @@ func TestFirstStart(t *testing.T) {
 	for _, port := range []string{"2525", "2587", "2465", "2143", "2993"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
-			lacking(t, "the default port %s is taken", port)
+			needs.Lacking(t, "the default port %s is taken", port)
 		}
 		l.Close()
 	}
 	if _, err := os.Stat("/etc/restante"); err == nil {
-		lacking(t, "restante is configured on this machine")
+		needs.Lacking(t, "restante is configured on this machine")
 	}
 	d := prepare(t)
 	d.state = filepath.Join(d.dir, "xdg", "restante")
@@ -52,7 +54,7 @@ func TestFirstStart(t *testing.T) {
 		t.Errorf("the state directory is open to others: %v %v", info.Mode(), err)
 	}
 
-	needs(t, "curl")
+	needs.Program(t, "curl")
 	execute := func(line string) string {
 		r := run(t, d.dir, d.env, "", "sh", "-c", line)
 		if r.code != 0 {

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // TestMbsyncTwoWay changes flags and messages on both sides between two runs.
 func TestMbsyncTwoWay(t *testing.T) {
-	needs(t, "mbsync")
+	needs.Program(t, "mbsync")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 4 {
@@ -103,7 +105,7 @@ ok(c.append("There/deep", "", None, b"Subject: made there\r\n\r\nx\r\n"))
 // python runs lines of Python with bob's connection as c.
 func python(d *daemon, lines string) string {
 	d.t.Helper()
-	needs(d.t, "python3")
+	needs.Program(d.t, "python3")
 	return d.try("", "python3", "-c", d.expand(`
 import imaplib, ssl
 c = imaplib.IMAP4_SSL("localhost", $imaps, ssl_context=ssl.create_default_context(cafile="$CA"), timeout=30)
@@ -115,7 +117,7 @@ def ok(a):
 }
 
 func TestOfflineIMAP(t *testing.T) {
-	needs(t, "offlineimap")
+	needs.Program(t, "offlineimap")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 3 {
@@ -170,7 +172,7 @@ sslcacertfile = $CA
 }
 
 func TestFetchmail(t *testing.T) {
-	needs(t, "fetchmail")
+	needs.Program(t, "fetchmail")
 	t.Parallel()
 	d := newDaemon(t)
 	d.send(letter("fetched"), alice, bob)
@@ -195,7 +197,7 @@ func TestFetchmail(t *testing.T) {
 }
 
 func TestGetmail(t *testing.T) {
-	needs(t, "getmail")
+	needs.Program(t, "getmail")
 	t.Parallel()
 	d := newDaemon(t)
 	d.send(letter("got one"), alice, bob)
@@ -229,7 +231,7 @@ read_all = false
 
 // TestImapfilter moves what a rule finds into a new folder.
 func TestImapfilter(t *testing.T) {
-	needs(t, "imapfilter")
+	needs.Program(t, "imapfilter")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 3 {
@@ -260,11 +262,11 @@ func TestImapflow(t *testing.T) {
 	folder := os.Getenv("RESTANTE_IMAPFLOW")
 	if folder == "" || folder == "none" {
 		if folder == "" {
-			lacking(t, "RESTANTE_IMAPFLOW is not set")
+			needs.Lacking(t, "RESTANTE_IMAPFLOW is not set")
 		}
 		t.Skip("imapflow cannot be installed here")
 	}
-	needs(t, "node")
+	needs.Program(t, "node")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 3 {

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +22,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"restante/internal/e2e/bench"
+	"restante/internal/needs"
 )
 
 // command runs restante with the daemon's configuration.
@@ -144,16 +149,10 @@ func fill(t testing.TB, c *imapclient.Client, prefix, sep string) {
 // and returns its IMAP ports (STARTTLS and TLS) and its folder.
 func dovecotIMAP(t *testing.T) (plain, secure int, dir string) {
 	t.Helper()
-	needs(t, "dovecot")
+	needs.Program(t, "dovecot")
 	owner := needsRoot(t, "dovecot")
 	dir, _ = peerDir(t)
-	var ports [2]int
-	for i := range ports {
-		var err error
-		if ports[i], err = bench.FreePort(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ports := [2]int{freePort(t), freePort(t)}
 	boxes := filepath.Join(dir, "boxes")
 	if err := os.Mkdir(boxes, 0o700); err != nil {
 		t.Fatal(err)
@@ -248,6 +247,8 @@ service stats {
 func TestImportFromDovecot(t *testing.T) {
 	t.Parallel()
 	plain, secure, dir := dovecotIMAP(t)
+	gate := newGate(t, secure)
+	secure = gate.port
 	d := newDaemon(t)
 	ca := filepath.Join(dir, "tls.crt")
 	source, err := imapclient.DialTLS(net.JoinHostPort("localhost", strconv.Itoa(secure)), &imapclient.Options{TLSConfig: trusting(t, ca)})
@@ -272,12 +273,18 @@ func TestImportFromDovecot(t *testing.T) {
 		t.Errorf("a dry run has brought %v", got)
 	}
 
-	// Killed at three places.
-	for range 3 {
-		before := 0
-		if boxes, err := d.imap(bob, password, nil).Status("INBOX", &imap.StatusOptions{NumMessages: true}).Wait(); err == nil {
-			before = int(*boxes.NumMessages)
+	// Killed at three places, all of them long before the end.
+	watch := d.imap(bob, password, nil)
+	brought := func() int {
+		s, err := watch.Status("INBOX", &imap.StatusOptions{NumMessages: true}).Wait()
+		if err != nil {
+			t.Fatal(err)
 		}
+		return int(*s.NumMessages)
+	}
+	gate.limit.Store(60_000)
+	for range 3 {
+		before := brought()
 		argv := append([]string{"import", "--state", d.state, "--config", d.config, url("imaps", secure)}, args...)
 		cmd := exec.Command(binary(t), argv...)
 		cmd.Dir = d.dir
@@ -286,18 +293,12 @@ func TestImportFromDovecot(t *testing.T) {
 		}
 		ended := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(ended) }()
-		watch := d.imap(bob, password, nil)
-		eventually(t, "the import goes on", func() bool {
-			s, err := watch.Status("INBOX", &imap.StatusOptions{NumMessages: true}).Wait()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return int(*s.NumMessages) > before+20
-		})
-		watch.Close()
+		eventually(t, "the import goes on", func() bool { return brought() > before })
 		_ = cmd.Process.Kill()
 		<-ended
 	}
+	watch.Close()
+	gate.limit.Store(math.MaxInt64)
 	d.imported(append(args, url("imaps", secure))...)
 	want := everything(t, source)
 	names := map[string]string{"INBOX.Gesendet": "Sent", "INBOX.Listen.grün": "Listen/grün"}
@@ -316,6 +317,48 @@ func TestImportFromDovecot(t *testing.T) {
 	if r.code != 1 || !strings.Contains(r.stdout, "1 message ") || !strings.Contains(r.stdout, "1 passed over") {
 		t.Errorf("with a damaged message: exit code %d, %s%s", r.code, r.stderr, r.stdout)
 	}
+}
+
+// gate is a way to a port of this machine. Of each connection no more comes back
+// through it than the limit, in octets; then it stands still.
+type gate struct {
+	port  int
+	limit atomic.Int64
+}
+
+func newGate(t *testing.T, port int) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{port: l.Addr().(*net.TCPAddr).Port}
+	g.limit.Store(math.MaxInt64)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() {
+				defer near.Close()
+				far, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+				if err != nil {
+					return
+				}
+				defer far.Close()
+				work.Go(func() {
+					if n, _ := io.CopyN(near, far, g.limit.Load()); n < g.limit.Load() {
+						near.Close() // the server has ended it
+					}
+				})
+				_, _ = io.Copy(far, near) // ends with the client
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); work.Wait() })
+	return g
 }
 
 // trusting is a client's TLS with the certificates of a file.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"restante/internal/needs"
 )
 
 func (d *daemon) maildrop(sub string) []string {
@@ -183,7 +185,7 @@ func TestMaildropKill(t *testing.T) {
 // as systemd-tmpfiles makes it: every user may leave mail in it.
 func TestMaildropOfTheService(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can play several users")
+		needs.Lacking(t, "only root can play several users")
 	}
 	const sender = 61002 // without a name
 	t.Parallel()

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -205,19 +204,4 @@ func TestMilterReload(t *testing.T) {
 	d.configure()
 	d.signal(syscall.SIGHUP)
 	eventually(t, "the filter is not asked any more", func() bool { return send() == nil })
-}
-
-// freePort is one that nobody listens on at the moment.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

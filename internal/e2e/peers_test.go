@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"restante/internal/e2e/bench"
+	"restante/internal/needs"
 )
 
 // Forwarding into servers that others wrote. Each is started by the test, in a
@@ -28,15 +31,32 @@ func peerDir(t *testing.T) (string, *certificate) {
 	return dir, cert
 }
 
+// freePort is bench.FreePort.
+func freePort(t testing.TB) int {
+	t.Helper()
+	port, err := bench.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// freeAddr is a loopback address with a free port.
+func freeAddr(t testing.TB) (addr, port string) {
+	t.Helper()
+	port = strconv.Itoa(freePort(t))
+	return net.JoinHostPort("127.0.0.1", port), port
+}
+
 // needsRoot skips a test of a server that changes its user.
 func needsRoot(t *testing.T, account string) *user.User {
 	t.Helper()
 	if os.Getuid() != 0 {
-		lacking(t, "this server starts as root only")
+		needs.Lacking(t, "this server starts as root only")
 	}
 	u, err := user.Lookup(account)
 	if err != nil {
-		lacking(t, "there is no user %s", account)
+		needs.Lacking(t, "there is no user %s", account)
 	}
 	return u
 }

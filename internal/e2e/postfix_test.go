@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"restante/internal/e2e/bench"
+	"restante/internal/needs"
 )
 
 // postfix is a real Postfix that takes mail for mailboxes over TLS.
@@ -23,7 +24,7 @@ type postfix struct {
 // said in the form of main.cf.
 func startPostfix(t *testing.T, listen, dir, domains, boxes string) *postfix {
 	t.Helper()
-	needs(t, "postfix")
+	needs.Program(t, "postfix")
 	owner := needsRoot(t, "nobody")
 	p := &postfix{Postfix: bench.Postfix{Listen: listen}, dir: dir}
 	if err := os.Mkdir(p.box(""), 0o777); err != nil {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"restante/internal/needs"
 	"restante/internal/standin"
 )
 
@@ -11,7 +12,7 @@ import (
 // of XCLIENT come in somebody else's name.
 func TestSwaksBehindProxies(t *testing.T) {
 	t.Parallel()
-	needs(t, "swaks")
+	needs.Program(t, "swaks")
 	proxy := func(version, family, source string) []string {
 		return []string{"--proxy-version", version, "--proxy-family", family, "--proxy-protocol", "STREAM", "--proxy-command", "PROXY",
 			"--proxy-source", source, "--proxy-source-port", "4711", "--proxy-dest", source, "--proxy-dest-port", "25"}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"restante/internal/needs"
 	"restante/internal/standin"
 )
 
@@ -65,7 +66,7 @@ func mailers() []mailer {
 func TestMailersAndRoles(t *testing.T) {
 	for _, m := range mailers() {
 		t.Run(m.program, func(t *testing.T) {
-			needs(t, m.program)
+			needs.Program(t, m.program)
 			t.Parallel()
 			hop := nextHop(t, standin.Options{})
 			d := newDaemon(t, "[[listener]]\nrole = \"lmtp\"\naddress = \"127.0.0.1:0\"", away(hop), quick(""))
@@ -113,7 +114,7 @@ func sendSwaks(d *daemon, e entry, subject string, to []string) {
 
 // TestSwaks does what only swaks does: pipelining, and the old way to log in.
 func TestSwaks(t *testing.T) {
-	needs(t, "swaks")
+	needs.Program(t, "swaks")
 	t.Parallel()
 	d := newDaemon(t)
 	for _, more := range [][]string{
@@ -195,7 +196,7 @@ func sendNodemailer(d *daemon, e entry, subject string, to []string) {
 	d.t.Helper()
 	argv := []string{"env", "NODE_PATH=/usr/share/nodejs", "node"}
 	if r := run(d.t, d.dir, nil, "", append(argv, "-e", "require('nodemailer')")...); r.code != 0 {
-		lacking(d.t, "nodemailer is not installed: %s", r.stderr)
+		needs.Lacking(d.t, "nodemailer is not installed: %s", r.stderr)
 	}
 	d.try("", append(append(argv, "-e", nodeMailer, d.port(e.listener), either(e.lmtp(), "lmtp", "smtp"), e.tls,
 		d.expand("$CA"), either(e.login, password, ""), subject), to...)...)
@@ -203,7 +204,7 @@ func sendNodemailer(d *daemon, e entry, subject string, to []string) {
 
 func sendGit(d *daemon, e entry, subject string, to []string) {
 	if r := run(d.t, d.dir, nil, "", "git", "send-email", "-h"); strings.Contains(r.stderr, "is not a git command") {
-		lacking(d.t, "git send-email is not installed")
+		needs.Lacking(d.t, "git send-email is not installed")
 	}
 	d.write(".gitconfig", "[user]\nname = Alice\nemail = alice@example.org\n")
 	patch := d.write("0001.patch", "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"+

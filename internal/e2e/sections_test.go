@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"restante/internal/corpus"
+	"restante/internal/needs"
 )
 
 // generated is how many messages of corpus.Generate go through TestSections.
@@ -49,7 +50,7 @@ type opinionPart struct {
 // every part against what Python's email package says of the same octets.
 func TestSections(t *testing.T) {
 	t.Parallel()
-	needs(t, "python3")
+	needs.Program(t, "python3")
 	var messages [][]byte
 	for _, m := range corpus.Sendable() {
 		if !m.Has(corpus.Broken | corpus.Large) {

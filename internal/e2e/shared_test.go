@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
+
+	"restante/internal/needs"
 )
 
 const support = `
@@ -21,7 +23,7 @@ quota_messages = 3
 // TestSharedMailbox: mail for an address of nobody's comes into a mailbox in which
 // two people work, and they answer as that address.
 func TestSharedMailbox(t *testing.T) {
-	needs(t, "python3")
+	needs.Program(t, "python3")
 	t.Parallel()
 	d := newDaemon(t, support)
 	d.must(password+"\n", "user", "add", dave, "--password-stdin")
@@ -101,7 +103,7 @@ func flagText(flags []imap.Flag) string {
 
 // TestSharedMailboxMbsync: one of two people has the shared mailbox on their disk.
 func TestSharedMailboxMbsync(t *testing.T) {
-	needs(t, "mbsync")
+	needs.Program(t, "mbsync")
 	t.Parallel()
 	d := newDaemon(t, strings.Replace(support, "quota_messages = 3", "", 1))
 	d.send(letter("shared one"), alice, "support@example.org")

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"restante/internal/e2e/bench"
+	"restante/internal/needs"
 )
 
 // TestThunderbird starts Thunderbird on a screen that nobody sees, with a
@@ -33,7 +33,7 @@ func TestThunderbird(t *testing.T) {
 		t.Skip("RESTANTE_THUNDERBIRD does not say where the picture shall go")
 	}
 	for _, program := range []string{"thunderbird", "Xvfb", "import"} {
-		needs(t, program)
+		needs.Program(t, program)
 	}
 	picture, err := filepath.Abs(picture)
 	if err != nil {
@@ -44,10 +44,7 @@ func TestThunderbird(t *testing.T) {
 		d.send(letter(fmt.Sprint("thunderbird ", i)), alice, bob)
 	}
 	d.inbox(bob, 5)
-	port, err := bench.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	profile := filepath.Join(d.dir, "profile")
 	if err := os.Mkdir(profile, 0o700); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"testing"
@@ -16,7 +15,8 @@ import (
 const (
 	waiting    = 10_000
 	measured   = time.Minute
-	fewPercent = 2.0 // of one core
+	closed     = "127.0.0.1:1" // nobody listens there
+	fewPercent = 2.0           // of one core
 )
 
 // TestWaiting measures what a daemon does while 10,000 messages wait for a next
@@ -35,8 +35,8 @@ func TestWaiting(t *testing.T) {
 		{name: "451 to each recipient", hop: nextHop(t, standin.Options{}), script: later},
 		{name: "451 in the place of a greeting", hop: nextHop(t, standin.Options{}), script: standin.Script{{At: standin.Connect, Code: 451, Text: "4.3.2 not now"}}},
 		{name: "no word", hop: nextHop(t, standin.Options{}), script: standin.Script{{At: standin.Connect, Wait: make(chan struct{})}}},
-		{name: "nobody there", addr: closed(t)},
-		{name: "an empty queue, to compare", addr: closed(t), none: true},
+		{name: "nobody there", addr: closed},
+		{name: "an empty queue, to compare", addr: closed, none: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -71,17 +71,6 @@ func TestWaiting(t *testing.T) {
 			}
 		})
 	}
-}
-
-// closed is an address that nobody listens at.
-func closed(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // many has n messages accepted, by several clients at a time.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"restante/internal/needs"
 )
 
 // webhookProgram is what somebody would write after reading docs/routes.md; the
@@ -80,7 +82,7 @@ func verifyFunction(t *testing.T) string {
 // TestWebhook has a program in Python take mail in both formats: it is busy at
 // first, then takes it, and refuses one recipient.
 func TestWebhook(t *testing.T) {
-	needs(t, "python3")
+	needs.Program(t, "python3")
 	t.Parallel()
 	const secret = "a secret of some length"
 	cmd := exec.Command("python3", "-c", verifyFunction(t)+webhookProgram)

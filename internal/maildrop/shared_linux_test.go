@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"restante/internal/needs"
 )
 
 // The users of the test below: the daemon's, and two who send.
@@ -58,7 +60,7 @@ func TestMain(m *testing.M) {
 // others may do in it, and what not.
 func TestSharedDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can play several users")
+		needs.Lacking(t, "only root can play several users")
 	}
 	self, err := os.Executable()
 	if err != nil {

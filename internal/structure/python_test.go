@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"restante/internal/corpus"
+	"restante/internal/needs"
 )
 
 // opinion is what second_opinion.py prints.
@@ -34,10 +35,7 @@ type opinionPart struct {
 // TestSecondOpinion holds the structure, the octets of every leaf and the
 // envelope of the well-formed messages against Python's email package.
 func TestSecondOpinion(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3 on this machine")
-	}
+	python := needs.Program(t, "python3")
 	var messages []corpus.Message
 	var in bytes.Buffer
 	for _, c := range corpus.Messages() {

@@ -71,16 +71,6 @@ func Answers(ctx context.Context, addr string) error {
 	}
 }
 
-// FreePort is one that nobody listens on at the moment.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // Numbers reads numbers above 0 with commas between them.
 func Numbers(s string) ([]int, error) {
 	var out []int

@@ -95,7 +95,7 @@ func (h *house) send(rcpts ...string) {
 // empty waits until the queue is.
 func (h *house) empty() {
 	h.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		n := 0
 		for _, err := range h.Tasks(spool.TaskID{}) {
 			if err != nil {
@@ -213,7 +213,11 @@ func TestDeadNextHopComesBack(t *testing.T) {
 	for range n {
 		h.send("b@example.com")
 	}
-	time.Sleep(20 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); h.srv.Connections() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the next hop is not asked")
+		}
+	}
 	h.srv.Always(nil)
 	h.empty()
 	if got := len(h.srv.Messages()); got != n {

@@ -398,7 +398,7 @@ func (p *player) check(word, rest string) {
 		}
 	case "log":
 		// A line can come after the reply.
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(h.log.String(), rest); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(), rest); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				p.fatalf("not in the log: %q", rest)
 			}

@@ -78,7 +78,7 @@ func TestLMTPRecipientHasLeft(t *testing.T) {
 // expectCodes sends something and reads replies with these codes.
 func expectCodes(t *testing.T, c net.Conn, r *bufio.Reader, send string, codes ...string) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprint(c, send); err != nil {
 		t.Fatal(err)
 	}

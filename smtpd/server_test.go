@@ -291,7 +291,7 @@ func TestConnectionLimit(t *testing.T) {
 			if third.err != nil || first.err != nil {
 				t.Fatal(third.err, first.err)
 			}
-			for end := time.Now().Add(10 * time.Second); ; {
+			for end := time.Now().Add(time.Minute); ; {
 				again := newTextClient(h.dial())
 				if again.ask("220", ""); again.err == nil {
 					break

@@ -55,7 +55,7 @@ func TestLimitsOfAllListeners(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		tp := textproto.NewConn(c)
 		line, _ := tp.ReadLine()
 		return tp, line

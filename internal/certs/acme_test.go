@@ -283,7 +283,7 @@ func TestResponder(t *testing.T) {
 	client := &acme.Client{Key: crypto.Signer(key)}
 	get := func(path string) (int, string) {
 		t.Helper()
-		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 		resp, err := c.Get("http://" + web.Addr().String() + path)
 		if err != nil {
 			t.Fatal(err)
@@ -321,7 +321,7 @@ func TestResponder(t *testing.T) {
 		t.Fatal(err)
 	}
 	shake := func(name string, protos ...string) (*x509.Certificate, error) {
-		c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", alpn.Addr().String(),
+		c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", alpn.Addr().String(),
 			&tls.Config{ServerName: name, NextProtos: protos, InsecureSkipVerify: true})
 		if err != nil {
 			return nil, err

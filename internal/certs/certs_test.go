@@ -107,7 +107,7 @@ func serve(t *testing.T, s *Store) (address string) {
 }
 
 func dial(address string, config *tls.Config) (*x509.Certificate, error) {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", address, config)
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", address, config)
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func job(route relay.Route, rcpts ...string) relay.Job {
 
 func deliver(t *testing.T, c *Courier, j relay.Job) relay.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	out := c.Deliver(ctx, j)
 	if len(out.Results) != len(j.Recipients) {

@@ -195,7 +195,7 @@ func TestChunkRefused(t *testing.T) {
 // command is waited for once.
 func TestLieOfPipelining(t *testing.T) {
 	srv := server(t, standin.Options{Lies: []string{"PIPELINING"}})
-	c := courier(t, Options{Timeouts: Timeouts{Command: 200 * time.Millisecond}})
+	c := courier(t, Options{Timeouts: Timeouts{Command: time.Second}})
 	j := job(to(srv), "a@example.com", "b@example.com")
 	if out := deliver(t, c, j); out.Reach != spool.Unreached || out.Results[0].Class() != mail.Transient {
 		t.Fatalf("outcome %+v", out)

@@ -136,7 +136,7 @@ func courier(t *testing.T, opt Options) *Courier {
 
 func deliver(t *testing.T, c *Courier, j relay.Job) relay.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out := c.Deliver(ctx, j)
 	if len(out.Results) != len(j.Recipients) {

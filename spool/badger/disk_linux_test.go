@@ -360,7 +360,7 @@ func TestFullDisk(t *testing.T) {
 func (c *child) resumes(when string) {
 	c.t.Helper()
 	before := len(c.acked)
-	for end := time.Now().Add(20 * time.Second); len(c.acked) == before; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(c.acked) == before; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			c.t.Fatalf("no mail is taken in though %s", when)
 		}

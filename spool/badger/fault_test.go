@@ -60,7 +60,7 @@ func TestDamageWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tables []string
-	for end := time.Now().Add(20 * time.Second); len(tables) == 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(tables) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("there is no table")
 		}

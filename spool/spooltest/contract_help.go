@@ -15,7 +15,7 @@ import (
 
 // patience bounds the wait for something that must happen, and is never
 // reached by an engine that keeps the contract.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // must ends the test on an error.
 func (c *contract) must(err error) {

@@ -124,7 +124,7 @@ func (f *Filter) Close() {
 // was told.
 func (f *Filter) Sessions(t testing.TB) [][]Command {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		f.mu.Lock()
 		open, sessions := len(f.conns), f.sessions
 		f.mu.Unlock()

@@ -89,3 +89,45 @@ func (s *session) exchange(mechanism, initial string) error {
 		response = []byte(decode(strings.TrimRight(line, "\r\n")))
 	}
 }
+
+func (s *session) auth(rest string) error {
+	if done, err := s.play(Auth, ""); done || err != nil {
+		return err
+	}
+	mechanism, initial, _ := strings.Cut(rest, " ")
+	if len(s.srv.opt.Mechanisms) > 0 {
+		return s.exchange(mechanism, initial)
+	}
+	var user, password string
+	switch strings.ToUpper(mechanism) {
+	case "PLAIN":
+		_, rest, _ := strings.Cut(decode(initial), "\x00")
+		user, password, _ = strings.Cut(rest, "\x00")
+	case "LOGIN":
+		for _, into := range []*string{&user, &password} {
+			if err := s.reply(334, "Z28gb24="); err != nil {
+				return err
+			}
+			line, err := s.r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			*into = decode(strings.TrimRight(line, "\r\n"))
+		}
+	default:
+		return s.reply(504, "5.5.4 unknown mechanism")
+	}
+	if user != s.srv.opt.Username || password != s.srv.opt.Password {
+		return s.reply(535, "5.7.8 wrong")
+	}
+	s.account = user
+	return s.reply(235, "2.7.0 welcome")
+}
+
+func decode(s string) string {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

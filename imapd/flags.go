@@ -94,7 +94,7 @@ func parseFlags(list []imap.Flag) (spool.Flags, error) {
 // flags are those defined in the mailbox, as far as the client knows.
 func (b *selection) flags() []imap.Flag {
 	list := systemFlags()
-	for _, k := range slices.Sorted(maps.Keys(b.keywords)) {
+	for _, k := range slices.Sorted(maps.Values(b.keywords)) {
 		if isKeyword(k) {
 			list = append(list, imap.Flag(k))
 		}
@@ -105,11 +105,30 @@ func (b *selection) flags() []imap.Flag {
 // note remembers keywords that the client was not told of.
 func (b *selection) note(f spool.Flags) {
 	for _, k := range f.Keywords {
-		if !b.keywords[k] {
-			b.keywords[k] = true
-			b.moreKeywords = true
+		b.moreKeywords = b.know(k) || b.moreKeywords
+	}
+}
+
+// know remembers a keyword; it is false for one that is known, in any case: a
+// client is not told of two that are the same.
+func (b *selection) know(keyword string) bool {
+	key := strings.ToLower(keyword)
+	if _, known := b.keywords[key]; known {
+		return false
+	}
+	b.keywords[key] = keyword
+	return true
+}
+
+// spelled writes keywords as they are known.
+func (b *selection) spelled(keywords []string) []string {
+	for i, k := range keywords {
+		if known, ok := b.keywords[strings.ToLower(k)]; ok {
+			keywords[i] = known
 		}
 	}
+	slices.Sort(keywords)
+	return keywords
 }
 
 // storeFlags reads the flags of a STORE, with parentheses or without.

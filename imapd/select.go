@@ -94,10 +94,10 @@ func (s *session) open(name string, readOnly bool, back *resync) error {
 	if err != nil {
 		return s.failure("select", err)
 	}
-	box := &selection{view: v, name: p.name, readOnly: readOnly, keywords: make(map[string]bool)}
+	box := &selection{view: v, name: p.name, readOnly: readOnly, keywords: make(map[string]string)}
 	box.rights, box.owner, box.foreign = p.rights, p.row.Account, p.row.Account != s.account
 	for _, k := range sum.Keywords {
-		box.keywords[k] = true
+		box.know(k)
 	}
 	s.box = box
 	s.opened(sum)

@@ -81,9 +81,10 @@ type selection struct {
 	rights  rights
 	foreign bool
 	owner   string
-	// keywords are those that the client was told of; more are announced when
+	// keywords are those that the client was told of, as they are spelled, by what
+	// they are in lower case; more are announced when
 	// moreKeywords is set.
-	keywords     map[string]bool
+	keywords     map[string]string
 	moreKeywords bool
 	// saved is the result of SEARCH RETURN (SAVE).
 	saved []spool.UID

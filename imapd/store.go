@@ -75,6 +75,7 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 	if err := s.box.allow(q); err != nil {
 		return err
 	}
+	q.flags.Keywords = s.box.spelled(q.flags.Keywords)
 	done := 0
 	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {

@@ -8,13 +8,13 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"restante/imapd/wire"
+	"restante/internal/imapstring"
 	"restante/spool"
 )
 
 // codeBadURL is of RFC 4469: a URL of CATENATE that leads nowhere.
 func codeBadURL(u string) imap.ResponseCode {
-	return imap.ResponseCode("BADURL " + string(wire.AppendQuoted(nil, u)))
+	return imap.ResponseCode("BADURL " + string(imapstring.AppendQuoted(nil, u)))
 }
 
 // maxParts bounds the parts of a CATENATE.

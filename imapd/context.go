@@ -120,7 +120,7 @@ func (s *session) followOne(t *searchContext, changed []spool.UID) error {
 	v := s.box.view
 	var match []spool.UID
 	var rows []order.Row
-	err := s.scan(v, t.key, changed, func(m *message) error {
+	err := s.scan(v, t.key, changed, rowNeeds(t.sorter), func(m *message) error {
 		match = append(match, m.entry.UID)
 		if t.sorter == nil {
 			return nil

@@ -8,11 +8,9 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"restante/imapd/wire"
+	"restante/internal/structure"
 	"restante/spool"
 )
-
-// fetchBatch is for how many messages \Seen is set at a time.
-const fetchBatch = 256
 
 // resolve returns the messages that a command names.
 func (s *session) resolve(set wire.Set, byUID bool) ([]spool.UID, error) {
@@ -96,20 +94,26 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 	marks := !s.box.readOnly && s.box.rights.has(rightSeen) && q.marksSeen()
 	done := 0
 	var damaged error
-	for batch := range slices.Chunk(uids, fetchBatch) {
+	r := reader{bodies: s.srv.opt.Bodies}
+	defer r.end()
+	for batch := range slices.Chunk(uids, batchMessages) {
 		entries, seen, passed, err := s.read(batch, marks, q.changedSince)
 		if err != nil {
 			return s.failure("fetch", err)
 		}
 		done += passed
-		for _, e := range entries {
-			if err := s.ctx.Err(); err != nil {
-				return s.failure("fetch", err)
+		seq := uint32(0)
+		if err := r.each(r.begin(entries), q.needs(), func(m *message) error {
+			seq = s.box.seqAfter(seq, m.entry.UID)
+			m.seq = seq
+			err := s.ctx.Err()
+			if err == nil {
+				err = s.fetchOne(m, q, seen[m.entry.UID])
 			}
-			switch err := s.fetchOne(e, q, seen[e.UID]); {
+			switch {
 			case isGone(err):
 			case s.broken:
-				s.log.Error("a message cannot be read to its end, and the connection was cut", "id", e.Message, "err", err)
+				s.log.Error("a message cannot be read to its end, and the connection was cut", "id", m.entry.Message, "err", err)
 				return errBye
 			case errors.Is(err, spool.ErrCorrupt), errors.Is(err, errUnknownEncoding):
 				// The others can be had, and must be, or a client that asks for
@@ -117,11 +121,16 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 				damaged = err
 				done++
 			case err != nil:
-				return s.failure("fetch", err)
+				return err
 			default:
 				done++
-				s.collected(&e, q)
+				s.collected(&m.entry, q)
 			}
+			return nil
+		}); errors.Is(err, errBye) {
+			return err
+		} else if err != nil {
+			return s.failure("fetch", err)
 		}
 	}
 	switch {
@@ -197,20 +206,21 @@ func (s *session) read(uids []spool.UID, marks bool, since spool.ModSeq) (entrie
 	return entries, seen, passed, nil
 }
 
+// seqAfter returns the number of a message that probably comes next after another.
+func (b *selection) seqAfter(last uint32, uid spool.UID) uint32 {
+	if next, ok := b.view.UID(last + 1); ok && next == uid {
+		return last + 1
+	}
+	seq, _ := b.view.Seq(uid)
+	return seq
+}
+
 // fetchOne writes the response for one message. All that can fail and be
 // reported is done before it is begun.
-func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
-	m := &message{bodies: s.srv.opt.Bodies, entry: e}
-	defer m.close()
-	m.seq, _ = s.box.view.Seq(e.UID)
+func (s *session) fetchOne(m *message, q *query, marked bool) error {
 	pieces, err := m.pieces(q.sections)
 	if err != nil {
 		return err
-	}
-	if q.envelope || q.body || q.bodyStructure {
-		if _, err := m.Structure(); err != nil {
-			return err
-		}
 	}
 	var words string
 	if q.preview {
@@ -218,64 +228,130 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 			return err
 		}
 	}
+	known, err := m.found(q)
+	if err != nil {
+		return err
+	}
 	if q.flags || marked {
-		s.box.note(e.Flags)
+		s.box.note(m.entry.Flags)
 		s.tellKeywords()
 	}
-	w := s.out.Raw("* ").Number32(m.seq).Raw(" FETCH (")
-	sep := ""
-	item := func(name string) *wire.Encoder {
-		w.Raw(sep).Raw(name)
-		sep = " "
-		return w
+	w := items{Encoder: s.out.Raw("* ").Number32(m.seq).Raw(" FETCH (")}
+	s.writeEntry(&w, &m.entry, q, marked)
+	if q.preview {
+		w.item("PREVIEW ").String(words)
 	}
+	s.writeStructure(&w, q, &known)
+	if err := s.writePieces(&w, pieces); err != nil {
+		return err
+	}
+	w.Raw(")").CRLF()
+	return nil
+}
+
+// items writes the items of a FETCH response.
+type items struct {
+	*wire.Encoder
+	some bool
+}
+
+// item begins one.
+func (w *items) item(name string) *wire.Encoder {
+	if w.some {
+		w.Raw(" ")
+	}
+	w.some = true
+	return w.Raw(name)
+}
+
+// writeEntry writes what the mailbox entry has.
+func (s *session) writeEntry(w *items, e *spool.Entry, q *query, marked bool) {
 	if q.uid {
-		item("UID ").Number32(uint32(e.UID))
+		w.item("UID ").Number32(uint32(e.UID))
 	}
 	if q.flags || marked {
-		item("FLAGS ").Flags(flagList(e.Flags))
-		s.box.view.Own([]spool.Entry{e})
+		writeFlags(w.item("FLAGS "), e.Flags)
+		if e.ModSeq > s.box.view.ModSeq() {
+			s.box.view.Own([]spool.Entry{*e})
+		}
 	}
 	if q.modseq || marked && s.has(condstore) {
-		item("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
+		w.item("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 	}
 	if q.internalDate {
-		item("INTERNALDATE ").DateTime(e.InternalDate)
+		w.item("INTERNALDATE ").DateTime(e.InternalDate)
 	}
 	if q.saveDate {
-		item("SAVEDATE ").DateTime(e.Saved)
+		w.item("SAVEDATE ").DateTime(e.Saved)
 	}
 	if q.rfc822Size {
-		item("RFC822.SIZE ").Number(uint64(e.Size))
+		w.item("RFC822.SIZE ").Number(uint64(e.Size))
 	}
 	if q.emailID {
-		item("EMAILID (").Raw(emailID(&e)).Raw(")")
-	}
-	if q.preview {
-		item("PREVIEW ").String(words)
+		w.item("EMAILID (").Raw(emailID(e)).Raw(")")
 	}
 	if q.threadID {
-		item("THREADID NIL")
+		w.item("THREADID NIL")
 	}
+}
+
+// found is what FETCH tells of a message's structure: as it is to be written, or
+// if that was not stored, what it is to be made of.
+type found struct {
+	record structure.Record
+	parsed *structure.Message
+}
+
+// found finds out what a FETCH asks for.
+func (m *message) found(q *query) (f found, err error) {
+	if !q.envelope && !q.body && !q.bodyStructure {
+		return f, nil
+	}
+	if f.record, err = m.Record(); err != nil {
+		return f, err
+	}
+	if q.body || q.envelope && f.record.Envelope == nil || q.bodyStructure && f.record.BodyStructure == nil {
+		f.parsed, err = m.Structure()
+	}
+	return f, err
+}
+
+// writeStructure writes what was found out at delivery.
+func (s *session) writeStructure(w *items, q *query, f *found) {
 	if q.envelope {
-		item("ENVELOPE ")
-		writeEnvelope(w, m.structure.Root.Envelope)
+		b := f.record.Envelope
+		if b == nil {
+			b = structure.AppendEnvelope(nil, f.parsed.Root.Envelope, w.UTF8)
+		}
+		w.item("ENVELOPE ").Bytes(b)
 	}
 	if q.body {
-		item("BODY ")
-		writeStructure(w, m.structure.Root, false)
+		w.item("BODY ").Bytes(structure.AppendBody(nil, f.parsed.Root, false, w.UTF8))
 	}
 	if q.bodyStructure {
-		item("BODYSTRUCTURE ")
-		writeStructure(w, m.structure.Root, true)
+		b := f.record.BodyStructure
+		if b == nil {
+			b = structure.AppendBody(nil, f.parsed.Root, true, w.UTF8)
+		}
+		w.item("BODYSTRUCTURE ").Bytes(b)
 	}
-	for _, p := range pieces {
-		item(p.item.label).Raw(" ")
-		if p.item.kind == binarySize {
+}
+
+// writePieces writes sections.
+func (s *session) writePieces(w *items, pieces []piece) error {
+	for i := range pieces {
+		p := &pieces[i]
+		w.item(p.item.label).Raw(" ")
+		binary := p.item.kind == binarySection
+		switch {
+		case p.item.kind == binarySize:
 			w.Number(uint64(p.size))
 			continue
+		case p.r == nil:
+			w.LiteralHead(p.size, binary).Bytes(p.held[0]).Bytes(p.held[1])
+			continue
 		}
-		if err := w.Literal(p.r, p.size, p.item.kind == binarySection, s.buffer()); err != nil {
+		if err := w.Literal(p.r, p.size, binary, s.buffer()); err != nil {
 			// The response cannot be ended properly any more: the client must
 			// not take what follows for the missing octets.
 			s.broken = true
@@ -283,7 +359,6 @@ func (s *session) fetchOne(e spool.Entry, q *query, marked bool) error {
 			return fmt.Errorf("%w: %w", errCut, err)
 		}
 	}
-	w.Raw(")").CRLF()
 	return nil
 }
 

@@ -55,6 +55,30 @@ func flagList(f spool.Flags) []imap.Flag {
 	return list
 }
 
+// writeFlags writes what flagList returns.
+func writeFlags(w *wire.Encoder, f spool.Flags) {
+	sep := "("
+	for _, flag := range [...]struct {
+		bit  spool.SystemFlags
+		name string
+	}{{spool.Answered, `\Answered`}, {spool.Flagged, `\Flagged`}, {spool.Deleted, `\Deleted`}, {spool.Seen, `\Seen`}, {spool.Draft, `\Draft`}} {
+		if f.System&flag.bit != 0 {
+			w.Raw(sep).Raw(flag.name)
+			sep = " "
+		}
+	}
+	for _, k := range f.Keywords {
+		if isKeyword(k) {
+			w.Raw(sep).Raw(k)
+			sep = " "
+		}
+	}
+	if sep == "(" {
+		w.Raw(sep)
+	}
+	w.Raw(")")
+}
+
 // isKeyword follows flag-keyword of RFC 9051 section 9.
 func isKeyword(s string) bool {
 	for i := range len(s) {

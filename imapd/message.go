@@ -15,17 +15,32 @@ import (
 const copyBuffer = 32 << 10
 
 // message is a message of the selected mailbox while a command looks at it. The
-// body is opened, and the structure read, when somebody asks.
+// body is opened, and what is known of it read, when somebody asks, unless a
+// reader has read it together with others.
 type message struct {
-	bodies    spool.Bodies
-	entry     spool.Entry
-	seq       uint32
-	body      spool.Body
+	bodies spool.Bodies
+	entry  spool.Entry
+	seq    uint32
+	// gathered is what a reader has read; has tells that it did.
+	gathered spool.Gathered
+	has      bool
+	// record is what was found out at delivery; opened tells that it was read.
+	record    structure.Record
+	opened    bool
 	structure *structure.Message
+	body      spool.Body
+	short     bytes.Reader // over gathered.Body
 	// score is how well fuzzy keys found it, the least of it; 0 if none looked.
 	score uint8
 	// ahead is how much of its sections is in memory.
 	ahead int64
+	work  *workspace
+}
+
+// workspace is memory for the pieces of one message after the other.
+type workspace struct {
+	list    []piece
+	scratch []byte
 }
 
 // close must be called once the message has been dealt with.
@@ -34,9 +49,9 @@ func (m *message) close() {
 		m.body.Close()
 		m.body = nil
 	}
+	m.gathered, m.has = spool.Gathered{}, false
 }
 
-func (m *message) Seq() uint32         { return m.seq }
 func (m *message) Entry() *spool.Entry { return &m.entry }
 
 // Found notes how well a key found it.
@@ -54,37 +69,67 @@ func (m *message) relevancy() uint8 {
 	return m.score
 }
 
-func (m *message) open() error {
-	if m.body != nil {
-		return nil
-	}
-	body, err := m.bodies.OpenBody(m.entry.Message)
-	if err == nil {
-		m.body = body
-	}
-	return err
+// inMemory tells whether the whole body is.
+func (m *message) inMemory() bool {
+	// A body of another length than its entry says is damaged, which is told
+	// when it is opened.
+	return len(m.gathered.Body) > 0 && m.entry.Size == int64(len(m.entry.Prefix)+len(m.gathered.Body))
 }
 
-// Structure returns what was found out about the body when it was delivered,
-// or if nothing was, or in another format, finds it out now.
+// source opens the body.
+func (m *message) source() (r io.ReaderAt, size int64, err error) {
+	if m.inMemory() {
+		m.short.Reset(m.gathered.Body)
+		return &m.short, m.short.Size(), nil
+	}
+	if m.body == nil {
+		body, err := m.bodies.OpenBody(m.entry.Message)
+		if err != nil {
+			return nil, 0, err
+		}
+		m.body = body
+	}
+	return m.body, m.body.Size(), nil
+}
+
+// Record is what was found out about the body when it was delivered. It knows
+// nothing if nothing was, or in another format.
+func (m *message) Record() (structure.Record, error) {
+	if m.opened {
+		return m.record, nil
+	}
+	raw, err := m.gathered.Structure, m.gathered.Err
+	if !m.has {
+		raw, err = m.bodies.Structure(m.entry.Message)
+	}
+	if err != nil {
+		return structure.Record{}, err
+	}
+	m.record, _ = structure.Open(raw)
+	m.opened = true
+	return m.record, nil
+}
+
+// Structure is all of what Record has, or is found out now.
 func (m *message) Structure() (*structure.Message, error) {
 	if m.structure != nil {
 		return m.structure, nil
 	}
-	raw, err := m.bodies.Structure(m.entry.Message)
+	r, err := m.Record()
 	if err != nil {
 		return nil, err
 	}
-	if s, err := structure.Decode(raw); err == nil {
+	if s, err := r.Message(); err == nil {
 		m.structure = s
 		return s, nil
 	}
-	if err := m.open(); err != nil {
+	body, size, err := m.source()
+	if err != nil {
 		return nil, err
 	}
 	p := structure.NewParser()
-	r := io.NewSectionReader(m.body, 0, m.body.Size())
-	if _, err := io.CopyBuffer(p, struct{ io.Reader }{r}, make([]byte, copyBuffer)); err != nil {
+	in := io.NewSectionReader(body, 0, size)
+	if _, err := io.CopyBuffer(p, struct{ io.Reader }{in}, make([]byte, copyBuffer)); err != nil {
 		return nil, err
 	}
 	m.structure = p.Finish()
@@ -93,10 +138,11 @@ func (m *message) Structure() (*structure.Message, error) {
 
 // Octets reads the body from off up to end.
 func (m *message) Octets(off, end int64) (io.Reader, error) {
-	if err := m.open(); err != nil {
+	body, _, err := m.source()
+	if err != nil {
 		return nil, err
 	}
-	return io.NewSectionReader(m.body, off, end-off), nil
+	return io.NewSectionReader(body, off, end-off), nil
 }
 
 // Header reads the header with the prefix in front of it.
@@ -110,7 +156,18 @@ func (m *message) Header() ([]byte, error) {
 
 func (m *message) header(sec section) ([]byte, error) {
 	sec = sec.cut(0, search.MaxHeader)
+	if body, ok := m.octets(sec); ok && len(sec.prefix) == 0 {
+		return body, nil
+	}
 	return io.ReadAll(sec.reader())
+}
+
+// octets returns what a section has of the body, if that is in memory.
+func (m *message) octets(sec section) ([]byte, bool) {
+	if !m.inMemory() || sec.off < 0 || sec.end > int64(len(m.gathered.Body)) || sec.off > sec.end {
+		return nil, false
+	}
+	return m.gathered.Body[sec.off:sec.end], true
 }
 
 // section is a piece of the message as the mailbox shows it: some of the
@@ -140,12 +197,13 @@ func (s section) cut(off, n int64) section {
 
 // section finds the octets of a part. It is not ok if there is no such part.
 func (m *message) section(part []int, specifier imap.PartSpecifier) (sec section, ok bool, err error) {
-	if err := m.open(); err != nil {
+	body, size, err := m.source()
+	if err != nil {
 		return section{}, false, err
 	}
-	sec.body = m.body
+	sec.body = body
 	if len(part) == 0 && specifier == imap.PartSpecifierNone {
-		sec.prefix, sec.end = m.entry.Prefix, m.body.Size()
+		sec.prefix, sec.end = m.entry.Prefix, size
 		return sec, true, nil
 	}
 	s, err := m.Structure()

@@ -8,6 +8,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"restante/imapd/wire"
+	"restante/internal/imapstring"
 	"restante/spool"
 )
 
@@ -59,6 +60,24 @@ func (q *query) marksSeen() bool {
 		}
 	}
 	return false
+}
+
+// needs is how far the FETCH looks at messages.
+func (q *query) needs() need {
+	n := needEntry
+	if q.envelope || q.body || q.bodyStructure {
+		n = needStructure
+	}
+	if q.preview {
+		n = needBody
+	}
+	for i := range q.sections {
+		if !q.sections[i].inRecord() {
+			return needBody
+		}
+		n = max(n, needStructure)
+	}
+	return n
 }
 
 // collects tells whether the FETCH reads of a message more than its header.
@@ -207,7 +226,7 @@ func fieldList(names []string) string {
 			b = append(b, ' ')
 		}
 		if name == "" || strings.ContainsAny(name, `(){%*"\]`) {
-			b = wire.AppendQuoted(b, name)
+			b = imapstring.AppendQuoted(b, name)
 		} else {
 			b = append(b, name...)
 		}

@@ -104,7 +104,7 @@ type findings struct {
 
 // find returns the messages that a key matches, in the order of the mailbox.
 func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
-	err = s.scan(v, k, v.Numbered(nil, 1, v.Len()), func(m *message) error {
+	err = s.scan(v, k, v.Numbered(nil, 1, v.Len()), needEntry, func(m *message) error {
 		f.uids = append(f.uids, m.entry.UID)
 		f.scores = append(f.scores, m.relevancy())
 		f.modseqs = append(f.modseqs, m.entry.ModSeq)
@@ -113,25 +113,69 @@ func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
 	return f, err
 }
 
-// scan visits those of some messages that a key matches.
-func (s *session) scan(v *view.View, k search.Key, uids []spool.UID, visit func(m *message) error) error {
-	for e, err := range v.Entries(uids) {
-		if err == nil {
-			err = s.ctx.Err()
+// scan visits those of some messages that a key matches, with what the visitor
+// needs of them. Each message is looked at only as far as that is necessary.
+func (s *session) scan(v *view.View, k search.Key, uids []spool.UID, n need, visit func(m *message) error) error {
+	r := reader{bodies: s.srv.opt.Bodies}
+	defer r.end()
+	var stages []stage
+	for i, key := range k.Stages() {
+		if n := need(i); n == needEntry || !key.MatchesAll() {
+			stages = append(stages, stage{n, key})
 		}
+	}
+	if last := stages[len(stages)-1]; last.need < n {
+		stages = append(stages, stage{need: n})
+	}
+	entries := make([]spool.Entry, 0, min(len(uids), batchMessages))
+	flush := func() error {
+		defer func() { entries = entries[:0] }()
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		return r.scan(r.begin(entries), stages, visit)
+	}
+	for e, err := range v.Entries(uids) {
 		if err != nil {
 			return err
 		}
-		m := &message{bodies: s.srv.opt.Bodies, entry: e}
-		m.seq, _ = v.Seq(e.UID)
-		ok, err := k.Match(m)
-		if ok && err == nil {
-			err = visit(m)
+		if entries = append(entries, e); len(entries) == batchMessages {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
-		m.close()
-		if err != nil && !unreadable(err) {
+	}
+	return flush()
+}
+
+// stage is a key and what it needs of messages.
+type stage struct {
+	need need
+	key  search.Key
+}
+
+// scan has messages go through all stages, and visits what is left.
+func (r *reader) scan(list []*message, stages []stage, visit func(m *message) error) error {
+	for i, st := range stages {
+		left := list[:0]
+		err := r.each(list, st.need, func(m *message) error {
+			ok, err := st.key.Match(m)
+			switch last := i == len(stages)-1; {
+			case !ok || err != nil:
+			case last:
+				err = visit(m)
+			default:
+				left = append(left, m)
+			}
+			if unreadable(err) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
+		list = left
 	}
 	return nil
 }

@@ -1,10 +1,10 @@
 package imapd
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -28,11 +28,18 @@ const (
 // errUnknownEncoding: BINARY of a part that cannot be decoded (RFC 3516).
 var errUnknownEncoding = errors.New("unknown transfer encoding")
 
-// piece is one section, ready to be written.
+// piece is one section, ready to be written: octets in memory, two pieces of
+// them, or what a reader has.
 type piece struct {
-	item sectionItem
+	item *sectionItem
+	held [2][]byte
 	r    io.Reader
 	size int64
+}
+
+// hold makes a piece of octets in memory.
+func hold(a, b []byte) piece {
+	return piece{held: [2][]byte{a, b}, size: int64(len(a) + len(b))}
 }
 
 // pieces prepares the sections that a FETCH asks for, in its order.
@@ -40,8 +47,12 @@ func (m *message) pieces(items []sectionItem) ([]piece, error) {
 	if len(items) > maxSections {
 		return nil, no(imap.ResponseCodeLimit, "Too many sections in one FETCH")
 	}
-	list := make([]piece, 0, len(items))
-	for _, item := range items {
+	if m.work == nil || cap(m.work.scratch) > readAhead/4 {
+		m.work = new(workspace)
+	}
+	m.work.list, m.work.scratch = m.work.list[:0], m.work.scratch[:0]
+	for i := range items {
+		item := &items[i]
 		var p piece
 		var err error
 		if item.kind == bodySection {
@@ -53,20 +64,33 @@ func (m *message) pieces(items []sectionItem) ([]piece, error) {
 			return nil, err
 		}
 		p.item = item
-		list = append(list, p)
+		m.work.list = append(m.work.list, p)
 	}
-	return list, nil
+	return m.work.list, nil
 }
 
 // bodyPiece is BODY[...]. A section that does not exist is empty.
-func (m *message) bodyPiece(item sectionItem) (piece, error) {
+func (m *message) bodyPiece(item *sectionItem) (piece, error) {
+	if item.inRecord() {
+		b, ok, err := m.fields(item.fields)
+		if err != nil {
+			return piece{}, err
+		}
+		if ok {
+			if item.partial {
+				b = b[min(item.offset, int64(len(b))):]
+				b = b[:min(item.size, int64(len(b)))]
+			}
+			return hold(b, nil), nil
+		}
+	}
 	sec, ok, err := m.section(item.part, item.specifier)
 	if err != nil {
 		return piece{}, err
 	}
 	switch {
 	case !ok:
-		sec = section{body: m.body}
+		return piece{}, nil
 	case item.fields != nil:
 		sec, err = m.filtered(sec, item.fields, item.not)
 	}
@@ -76,7 +100,34 @@ func (m *message) bodyPiece(item sectionItem) (piece, error) {
 	if item.partial {
 		sec = sec.cut(item.offset, item.size)
 	}
+	if b, ok := m.octets(sec); ok {
+		return hold(sec.prefix, b), nil
+	}
 	return m.ready(sec.reader(), sec.size())
+}
+
+// inRecord tells whether what is known since the delivery has the fields that are
+// asked for.
+func (item *sectionItem) inRecord() bool {
+	return item.fields != nil && !item.not && len(item.part) == 0 && item.specifier == imap.PartSpecifierHeader &&
+		!slices.ContainsFunc(item.fields, func(name string) bool { return !structure.Keeps(name) })
+}
+
+// fields returns header fields without opening the body, if they are known. A
+// prefix that is no whole line goes on in the body.
+func (m *message) fields(names []string) (b []byte, ok bool, err error) {
+	r, err := m.Record()
+	prefix := m.entry.Prefix
+	if err != nil || !r.Fields.Known() || len(prefix) > 0 && prefix[len(prefix)-1] != '\n' {
+		return nil, false, err
+	}
+	out, ended := structure.AppendFields(m.work.scratch, prefix, names, false)
+	if !ended {
+		out = r.Fields.Append(out, names)
+	}
+	b = out[len(m.work.scratch):len(out):len(out)]
+	m.work.scratch = out
+	return b, true, nil
 }
 
 func (m *message) filtered(sec section, fields []string, not bool) (section, error) {
@@ -84,21 +135,19 @@ func (m *message) filtered(sec section, fields []string, not bool) (section, err
 	if err != nil {
 		return section{}, err
 	}
-	return section{prefix: structure.FilterHeader(head, fields, not), body: m.body}, nil
+	return section{prefix: structure.FilterHeader(head, fields, not), body: sec.body}, nil
 }
 
 // binaryPiece is BINARY[...]: the part with its transfer encoding undone. It
 // is decoded twice, since its size has to be told first.
-func (m *message) binaryPiece(item sectionItem) (piece, error) {
+func (m *message) binaryPiece(item *sectionItem) (piece, error) {
 	part := item.part
 	sec, ok, err := m.section(part, imap.PartSpecifierNone)
 	if err != nil {
 		return piece{}, err
 	}
 	encoding := ""
-	if !ok {
-		sec = section{body: m.body}
-	} else if len(part) > 0 {
+	if ok && len(part) > 0 {
 		s, err := m.Structure()
 		if err != nil {
 			return piece{}, err
@@ -106,6 +155,9 @@ func (m *message) binaryPiece(item sectionItem) (piece, error) {
 		if p := s.Part(part); len(p.Children) == 0 && p.Embedded == nil {
 			encoding = p.Encoding
 		}
+	}
+	if !ok {
+		return piece{}, nil
 	}
 	r, ok := decode.Reader(sec.reader(), encoding)
 	if !ok {
@@ -135,14 +187,16 @@ func (m *message) ready(r io.Reader, size int64) (piece, error) {
 		return piece{r: r, size: size}, nil
 	}
 	m.ahead += size
-	b := make([]byte, size)
+	from := len(m.work.scratch)
+	m.work.scratch = slices.Grow(m.work.scratch, int(size))[:from+int(size)]
+	b := m.work.scratch[from:]
 	switch n, err := io.ReadFull(r, b); {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return piece{}, fmt.Errorf("section has %d octets instead of %d: %w", n, size, spool.ErrCorrupt)
 	case err != nil:
 		return piece{}, err
 	}
-	return piece{r: bytes.NewReader(b), size: size}, nil
+	return hold(b, nil), nil
 }
 
 // preview is the beginning of the message's text (RFC 8970).

@@ -100,7 +100,7 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	var found findings
 	modseqs := make(map[spool.UID]spool.ModSeq)
 	if err == nil {
-		err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), func(m *message) error {
+		err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), rowNeeds(by), func(m *message) error {
 			row, err := newRow(by, m)
 			if err == nil {
 				rows = append(rows, row)
@@ -131,6 +131,14 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	}
 	s.tellPlain("* SORT", c, r, found)
 	return nil
+}
+
+// rowNeeds is how far newRow looks at messages; without a sorter it is not asked.
+func rowNeeds(by *order.Sorter) need {
+	if by == nil || !by.NeedsStructure() {
+		return needEntry
+	}
+	return needStructure
 }
 
 // newRow takes of a message what it is sorted by. One that is damaged has its
@@ -186,7 +194,7 @@ func (s *session) letters(key criterion) (list []order.Letter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), func(m *message) error {
+	err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), needStructure, func(m *message) error {
 		st, err := m.Structure()
 		references := ""
 		if err == nil {

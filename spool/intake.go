@@ -186,8 +186,24 @@ type Bodies interface {
 	// Structure returns Message.Structure of a stored message; nil if it
 	// was committed without.
 	Structure(id mail.ID) ([]byte, error)
+	// Gather reads of several messages, as of one moment, what Structure returns
+	// and, if bodies are asked for too, their bodies, as far as they are short.
+	// There is one result for each ID, in order. It is meant for messages that came
+	// in one after the other: those it reads in one go. All of it is in memory at
+	// once, which the caller has to bound.
+	Gather(ids []mail.ID, bodies bool) ([]Gathered, error)
 	// Stat returns what is known of a stored message.
 	Stat(id mail.ID) (Info, error)
+}
+
+// Gathered is what Gather has of a message.
+type Gathered struct {
+	// Structure is that of Bodies.Structure, and Err its error.
+	Structure []byte
+	Err       error
+	// Body is the whole body; nil if it was not asked for, or is empty or long, or
+	// cannot be read: OpenBody tells more.
+	Body []byte
 }
 
 // Body is random access to a stored body. ReadAt is safe for concurrent use.

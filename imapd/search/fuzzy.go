@@ -58,11 +58,7 @@ func scored(m Message, score uint8) bool {
 // FuzzyField is Field that takes the words in any order.
 func FuzzyField(name, value string) Key {
 	f := newFuzzy(value)
-	cost := Header
-	if inEnvelope(name) {
-		cost = Structure
-	}
-	return Key{Cost: cost, match: func(m Message) (bool, error) {
+	return Key{Cost: fieldCost(name), match: func(m Message) (bool, error) {
 		best := uint8(0)
 		_, err := fieldTexts(name, m, func(text string) bool {
 			best = max(best, f.score(text))

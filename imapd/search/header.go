@@ -1,42 +1,98 @@
 package search
 
 import (
+	"bytes"
 	"fmt"
-	"io"
-	"mime"
 	"strings"
-
-	"github.com/emersion/go-imap/v2"
-	"golang.org/x/text/encoding/htmlindex"
 
 	"restante/imapd/casemap"
 	"restante/internal/header"
+	"restante/internal/structure"
 )
 
-// matchField looks for a string in a header field.
-func matchField(f imap.SearchCriteriaHeaderField, m Message) (bool, error) {
-	want := foldText(f.Value)
-	return fieldTexts(f.Key, m, func(text string) bool { return strings.Contains(foldText(text), want) })
+// fieldSearch looks for a string in a header field. Its memory is used again for
+// the next message.
+type fieldSearch struct {
+	name string
+	want string // folded
+	line []byte // a field's value in one line
+	text []byte // folded
+}
+
+func (f *fieldSearch) match(m Message) (bool, error) {
+	return eachField(f.name, m, f.has)
+}
+
+// has tells whether a value has the string in it.
+func (f *fieldSearch) has(value []byte) bool {
+	if f.want == "" {
+		return true
+	}
+	plain := true
+	f.line = f.line[:0]
+	for i, c := range value {
+		if c >= 0x80 || c == '=' && i+1 < len(value) && value[i+1] == '?' {
+			plain = false
+			break
+		}
+		if c != '\r' && c != '\n' {
+			f.line = append(f.line, c)
+		}
+	}
+	if plain {
+		f.text, _ = casemap.Append(f.text[:0], f.line, true)
+	} else {
+		f.text, _ = casemap.Append(f.text[:0], []byte(structure.FieldText(value)), true)
+	}
+	return bytes.Contains(f.text, []byte(f.want))
 }
 
 // fieldTexts visits the fields of a name as readers see them, until one is right.
-// Those that every client asks for are in the stored envelope.
 func fieldTexts(name string, m Message, right func(text string) bool) (bool, error) {
-	if text, ok, err := fromEnvelope(name, m); err != nil {
-		return false, fmt.Errorf("search header: %w", err)
-	} else if ok {
-		return right(text), nil
+	return eachField(name, m, func(value []byte) bool { return right(structure.FieldText(value)) })
+}
+
+// eachField visits the values of the fields of a name, until one is right. Most
+// names are known without opening the body, unless the message is older than that.
+func eachField(name string, m Message, right func(value []byte) bool) (bool, error) {
+	if structure.Keeps(name) {
+		r, err := m.Record()
+		if err != nil {
+			return false, fmt.Errorf("search header: %w", err)
+		}
+		prefix := m.Entry().Prefix
+		if r.Fields.Known() && (len(prefix) == 0 || prefix[len(prefix)-1] == '\n') {
+			return len(prefix) > 0 && inHeader(name, prefix, right) || inFields(name, r.Fields, right), nil
+		}
 	}
 	head, err := m.Header()
 	if err != nil {
 		return false, fmt.Errorf("search header: %w", err)
 	}
-	for _, field := range header.Parse(head).Fields() {
-		if strings.EqualFold(field.Name, name) && right(decodeHeader(field.Value())) {
-			return true, nil
+	return inHeader(name, head, right), nil
+}
+
+func inFields(name string, fields structure.Fields, right func(value []byte) bool) bool {
+	for n, raw := range fields.All() {
+		if structure.Equal(n, name) && right(valueOf(raw, n)) {
+			return true
 		}
 	}
-	return false, nil
+	return false
+}
+
+func inHeader(name string, head []byte, right func(value []byte) bool) bool {
+	for _, f := range header.Parse(head).Fields() {
+		if f.Is(name) && right(f.RawValue()) {
+			return true
+		}
+	}
+	return false
+}
+
+// valueOf is what stands after the colon.
+func valueOf(raw, name []byte) []byte {
+	return raw[len(name)+bytes.IndexByte(raw[len(name):], ':')+1:]
 }
 
 // headerText is all of the header, as readers see it.
@@ -45,88 +101,26 @@ func headerText(m Message) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("search header: %w", err)
 	}
-	return decodeHeader(unfold(string(head))), nil
+	return readable(string(head)), nil
 }
 
-// fromEnvelope returns the text of a field, as a reader sees it. It is not ok
-// if the envelope does not have the field, or has nothing of it: it may be
-// there and malformed.
-func fromEnvelope(key string, m Message) (text string, ok bool, err error) {
-	key = strings.ToLower(key)
-	if !inEnvelope(key) {
-		return "", false, nil
+// readable is a whole header as readers see it, with a line for each field.
+func readable(head string) string {
+	head = strings.NewReplacer("\r\n ", " ", "\r\n\t", "\t", "\n ", " ", "\n\t", "\t").Replace(head)
+	if !strings.Contains(head, "=?") {
+		return head
 	}
-	s, err := m.Structure()
-	if err != nil {
-		return "", false, err
-	}
-	env := s.Envelope()
-	switch key {
-	case "subject":
-		text = env.Subject
-	case "message-id":
-		text = s.Root.Envelope.MessageID
-	case "in-reply-to":
-		text = s.Root.Envelope.InReplyTo
-	default:
-		text = addresses(map[string][]imap.Address{
-			"from": env.From, "sender": env.Sender, "reply-to": env.ReplyTo,
-			"to": env.To, "cc": env.Cc, "bcc": env.Bcc,
-		}[key])
-	}
-	return text, text != "", nil
-}
-
-// inEnvelope tells whether the stored envelope has a field.
-func inEnvelope(key string) bool {
-	switch strings.ToLower(key) {
-	case "subject", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to":
-		return true
-	}
-	return false
-}
-
-func addresses(list []imap.Address) string {
 	var b strings.Builder
-	for i, a := range list {
-		if i > 0 {
-			b.WriteString(", ")
+	for line := range strings.SplitAfterSeq(head, "\n") {
+		if text, ended := strings.CutSuffix(line, "\n"); strings.Contains(text, "=?") {
+			if b.WriteString(structure.DecodeWords(text)); ended {
+				b.WriteByte('\n')
+			}
+			continue
 		}
-		switch {
-		case a.IsGroupStart():
-			b.WriteString(a.Mailbox + ":")
-		case a.IsGroupEnd():
-			b.WriteString(";")
-		case a.Name == "":
-			b.WriteString(a.Addr())
-		default:
-			b.WriteString(a.Name + " <" + a.Addr() + ">")
-		}
+		b.WriteString(line)
 	}
 	return b.String()
-}
-
-// decodeHeader decodes encoded words (RFC 2047); what cannot be decoded stays.
-func decodeHeader(s string) string {
-	if !strings.Contains(s, "=?") {
-		return s
-	}
-	d := mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
-		enc, err := htmlindex.Get(charset)
-		if err != nil {
-			return nil, err
-		}
-		return enc.NewDecoder().Reader(r), nil
-	}}
-	if out, err := d.DecodeHeader(s); err == nil {
-		return out
-	}
-	return s
-}
-
-// unfold joins the lines of folded fields.
-func unfold(s string) string {
-	return strings.NewReplacer("\r\n ", " ", "\r\n\t", "\t", "\n ", " ", "\n\t", "\t").Replace(s)
 }
 
 func foldText(s string) string { return casemap.Fold(s) }

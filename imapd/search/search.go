@@ -19,6 +19,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"restante/imapd/casemap"
 	"restante/internal/structure"
 	"restante/spool"
 )
@@ -28,10 +29,10 @@ const MaxHeader = 256 << 10
 
 // Message is a message as the criteria see it.
 type Message interface {
-	// Seq is its sequence number.
-	Seq() uint32
 	Entry() *spool.Entry
-	// Structure is what is known of the body.
+	// Record is what was found out at delivery, Structure what is known of the
+	// body in any case.
+	Record() (structure.Record, error)
 	Structure() (*structure.Message, error)
 	// Header reads the header as the mailbox shows it, MaxHeader octets of it.
 	Header() ([]byte, error)
@@ -60,7 +61,28 @@ type Key struct {
 	// body and text are the strings of a key that looks for nothing else: those
 	// of several keys are looked for in one go.
 	body, text []string
+	// all are the keys that it is made of, by And, the cheapest first.
+	all []Key
 }
+
+// Stages are keys that together are k: one that looks only at the entry, one that
+// looks at the structure, too, and one that may look at all. A message has to match
+// the first to be held against the next.
+func (k Key) Stages() [3]Key {
+	var stages [3][]Key
+	list := k.all
+	if list == nil {
+		list = []Key{k}
+	}
+	for _, k := range list {
+		i := min(int(k.Cost), len(stages)-1)
+		stages[i] = append(stages[i], k)
+	}
+	return [...]Key{And(stages[0]...), And(stages[1]...), And(stages[2]...)}
+}
+
+// MatchesAll tells whether a key has nothing to look for.
+func (k Key) MatchesAll() bool { return k.match == nil && len(k.body)+len(k.text) == 0 }
 
 // Match tells whether a message has it.
 func (k Key) Match(m Message) (bool, error) {
@@ -79,6 +101,8 @@ func And(keys ...Key) Key {
 	var rest []Key
 	for _, k := range keys {
 		switch {
+		case k.all != nil:
+			rest = append(rest, k.all...)
 		case len(k.body)+len(k.text) > 0:
 			texts.Cost = Text
 			texts.body, texts.text = append(texts.body, k.body...), append(texts.text, k.text...)
@@ -96,7 +120,7 @@ func And(keys ...Key) Key {
 		return rest[0]
 	}
 	slices.SortStableFunc(rest, func(a, b Key) int { return int(a.Cost) - int(b.Cost) })
-	return Key{Cost: rest[len(rest)-1].Cost, match: func(m Message) (bool, error) {
+	return Key{Cost: rest[len(rest)-1].Cost, all: rest, match: func(m Message) (bool, error) {
 		for _, k := range rest {
 			if ok, err := k.Match(m); !ok || err != nil {
 				return false, err
@@ -168,13 +192,28 @@ func Between(day Day, since, before time.Time) Key {
 		return entry(func(e *spool.Entry) bool { return within(e.Saved, since, before) })
 	}
 	return Key{Cost: Structure, match: func(m Message) (bool, error) {
-		s, err := m.Structure()
+		sent, err := sentOn(m)
 		if err != nil {
 			return false, fmt.Errorf("search dates: %w", err)
 		}
-		sent := s.Sent()
 		return !sent.IsZero() && within(sent, since, before), nil
 	}}
+}
+
+// sentOn is a message's day, zero if it has none.
+func sentOn(m Message) (time.Time, error) {
+	r, err := m.Record()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if day, known := r.Sent(); known {
+		return day, nil
+	}
+	s, err := m.Structure()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.Sent(), nil
 }
 
 // Younger is for messages whose INTERNALDATE is at most so long ago (RFC 5032).
@@ -196,12 +235,16 @@ func Nothing() Key { return entry(func(*spool.Entry) bool { return false }) }
 
 // Field is for messages with a header field that has a string in it.
 func Field(name, value string) Key {
-	f := imap.SearchCriteriaHeaderField{Key: name, Value: value}
-	cost := Header
-	if inEnvelope(name) {
-		cost = Structure
+	f := &fieldSearch{name: name, want: casemap.Fold(value)}
+	return Key{Cost: fieldCost(name), match: f.match}
+}
+
+// fieldCost is how far one has to look for a header field.
+func fieldCost(name string) Cost {
+	if structure.Keeps(name) {
+		return Structure
 	}
-	return Key{Cost: cost, match: func(m Message) (bool, error) { return matchField(f, m) }}
+	return Header
 }
 
 // Body is for messages with a string in their text, Anywhere for those that have

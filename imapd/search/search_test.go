@@ -19,13 +19,21 @@ type message struct {
 	entry  spool.Entry
 	text   string
 	opened bool
+	old    bool // there is no record
 	err    error
 	score  uint8
 }
 
 func (m *message) Found(score uint8)   { m.score = score }
-func (m *message) Seq() uint32         { return 3 }
 func (m *message) Entry() *spool.Entry { return &m.entry }
+func (m *message) Record() (structure.Record, error) {
+	s, err := m.Structure()
+	if err != nil || m.old {
+		return structure.Record{}, err
+	}
+	return structure.Open(s.Encode())
+}
+
 func (m *message) Structure() (*structure.Message, error) {
 	p := structure.NewParser()
 	io.WriteString(p, m.text)
@@ -63,7 +71,7 @@ const sample = "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>\r\n" +
 func key(c *imap.SearchCriteria) Key {
 	var keys []Key
 	for _, set := range c.SeqNum {
-		keys = append(keys, Key{match: func(m Message) (bool, error) { return set.Contains(m.Seq()), nil }})
+		keys = append(keys, Key{match: func(m Message) (bool, error) { return set.Contains(3), nil }})
 	}
 	for _, set := range c.UID {
 		var list []spool.UID
@@ -150,10 +158,11 @@ func TestMatch(t *testing.T) {
 		{"not from", field("From", "anna"), false, false},
 		{"to a name", field("To", "bee, b."), true, false},
 		{"subject, folded", field("Subject", "grüße from the"), true, false},
-		{"other field", field("x-spam", "völlig no"), true, true},
-		{"field is there", field("X-Spam", ""), true, true},
-		{"no such field", field("X-Ham", ""), false, true},
-		{"field of the prefix", field("Return-Path", "envelope@"), true, true},
+		{"other field", field("x-spam", "völlig no"), true, false},
+		{"field is there", field("X-Spam", ""), true, false},
+		{"no such field", field("X-Ham", ""), false, false},
+		{"a field that is not kept", field("DKIM-Signature", ""), false, true},
+		{"field of the prefix", field("Return-Path", "envelope@"), true, false},
 		{"body over a soft line end", body("hello world"), true, true},
 		{"body in another charset", body("schön"), true, true},
 		{"body in base64", body("secret TEXT"), true, true},
@@ -171,6 +180,9 @@ func TestMatch(t *testing.T) {
 		{"nor", imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{field("From", "zzz"), {Larger: 5000}}}}, false, false},
 		{"cheap ones first", imap.SearchCriteria{Larger: 5000, Body: []string{"hello"}}, false, false},
 	} {
+		if got, err := key(&c.criteria).Match(&message{entry: entry, text: sample, old: true}); err != nil || got != c.want {
+			t.Errorf("%s, stored by an older version: %v, %v; want %v", c.name, got, err, c.want)
+		}
 		m := &message{entry: entry, text: sample}
 		got, err := key(&c.criteria).Match(m)
 		if err != nil || got != c.want {
@@ -178,6 +190,43 @@ func TestMatch(t *testing.T) {
 		}
 		if m.opened != c.opens {
 			t.Errorf("%s: body opened: %v, want %v", c.name, m.opened, c.opens)
+		}
+	}
+}
+
+// TestStages: the stages of a key together are the key, and look only as far as
+// they say.
+func TestStages(t *testing.T) {
+	never := Not(Key{})
+	flag, sent, from, trace, words := Flag(imap.FlagSeen), Between(Sent, time.Time{}, time.Time{}), Field("From", "x"), Field("Received", "x"), Body("x")
+	for name, c := range map[string]struct {
+		k    Key
+		want [3]bool // which stages there are
+	}{
+		"all":           {Key{}, [3]bool{}},
+		"a flag":        {flag, [3]bool{true, false, false}},
+		"a field":       {from, [3]bool{false, true, false}},
+		"a text":        {words, [3]bool{false, false, true}},
+		"of each":       {And(words, trace, from, flag, sent), [3]bool{true, true, true}},
+		"one in others": {And(And(And(words, flag), Key{}), from), [3]bool{true, true, true}},
+		"or":            {Or(flag, words), [3]bool{false, false, true}},
+		"never":         {And(never, words), [3]bool{true, false, true}},
+	} {
+		stages := c.k.Stages()
+		for i, st := range stages {
+			if st.MatchesAll() == c.want[i] || !st.MatchesAll() && i < 2 && st.Cost != Cost(i) {
+				t.Errorf("%s: stage %d matches all: %v, cost %d", name, i, st.MatchesAll(), st.Cost)
+			}
+		}
+		m := &message{text: sample}
+		want, err := c.k.Match(m)
+		got := true
+		for _, st := range stages {
+			ok, err2 := st.Match(m)
+			got, err = got && ok, errors.Join(err, err2)
+		}
+		if got != want || err != nil {
+			t.Errorf("%s: %v by its stages, %v as a whole, %v", name, got, want, err)
 		}
 	}
 }
@@ -198,7 +247,7 @@ func TestErrors(t *testing.T) {
 		{Body: []string{"x"}},
 		{Text: []string{"x"}},
 		{Not: []imap.SearchCriteria{{Body: []string{"x"}}}},
-		{Header: []imap.SearchCriteriaHeaderField{{Key: "X"}}},
+		{Header: []imap.SearchCriteriaHeaderField{{Key: "Received"}}},
 	} {
 		if got, err := key(&c).Match(&message{text: sample, err: broken}); got || !errors.Is(err, broken) {
 			t.Errorf("%+v: %v, %v", c, got, err)

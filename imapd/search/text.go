@@ -114,7 +114,7 @@ func searchPart(p *structure.Part, m Message, wanted *needles) error {
 		if err != nil {
 			return err
 		}
-		if err := wanted.search(strings.NewReader(decodeHeader(unfold(string(b))))); err != nil {
+		if err := wanted.search(strings.NewReader(readable(string(b)))); err != nil {
 			return err
 		}
 		return searchPart(p.Embedded, m, wanted)

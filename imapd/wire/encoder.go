@@ -4,9 +4,10 @@ import (
 	"io"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
+
+	"restante/internal/imapstring"
 )
 
 // Encoder writes responses to a Conn. Errors of the connection are kept by it,
@@ -67,13 +68,13 @@ func (e *Encoder) CRLF() *Encoder { return e.Raw("\r\n") }
 
 // String writes a string: quoted if it can be, else as a literal.
 func (e *Encoder) String(s string) *Encoder {
-	e.room(min(2*len(s)+2, writeBuffer))
-	if len(s) <= writeBuffer/4 && quotable(s, e.UTF8) {
-		e.c.bw = AppendQuoted(e.c.bw, s)
-		return e
+	if len(s) > imapstring.MaxQuoted {
+		e.Raw("{").Number(uint64(len(s))).Raw("}\r\n")
+		return e.Raw(s)
 	}
-	e.Raw("{").Number(uint64(len(s))).Raw("}\r\n")
-	return e.Raw(s)
+	e.room(2*len(s) + 16)
+	e.c.bw = imapstring.Append(e.c.bw, s, e.UTF8)
+	return e
 }
 
 // NString writes NIL for "".
@@ -82,31 +83,6 @@ func (e *Encoder) NString(s string) *Encoder {
 		return e.Raw("NIL")
 	}
 	return e.String(s)
-}
-
-// AppendQuoted appends a quoted string.
-func AppendQuoted(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := range len(s) {
-		if c := s[i]; c == '"' || c == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
-	}
-	return append(b, '"')
-}
-
-// quotable tells whether a string can be quoted.
-func quotable(s string, eight bool) bool {
-	plain := true
-	for i := range len(s) {
-		c := s[i]
-		if c == '\r' || c == '\n' || c == 0 {
-			return false
-		}
-		plain = plain && c < 0x80
-	}
-	return plain || eight && utf8.ValidString(s)
 }
 
 // Mailbox writes the name of a mailbox, in modified UTF-7 where the client does
@@ -135,16 +111,23 @@ func (e *Encoder) Flags(list []imap.Flag) *Encoder {
 
 // DateTime writes an INTERNALDATE.
 func (e *Encoder) DateTime(t time.Time) *Encoder {
-	return e.Raw(t.Format(`"_2-Jan-2006 15:04:05 -0700"`))
+	e.room(32)
+	e.c.bw = t.AppendFormat(e.c.bw, `"_2-Jan-2006 15:04:05 -0700"`)
+	return e
+}
+
+// LiteralHead announces a literal of size octets, which has to follow.
+func (e *Encoder) LiteralHead(size int64, binary bool) *Encoder {
+	if binary {
+		e.Raw("~")
+	}
+	return e.Raw("{").Number(uint64(size)).Raw("}\r\n")
 }
 
 // Literal copies a literal of size octets. When it fails the response is broken,
 // and the connection has to be cut.
 func (e *Encoder) Literal(r io.Reader, size int64, binary bool, buf []byte) error {
-	if binary {
-		e.Raw("~")
-	}
-	e.Raw("{").Number(uint64(size)).Raw("}\r\n")
+	e.LiteralHead(size, binary)
 	n, err := io.CopyBuffer(struct{ io.Writer }{e.c}, struct{ io.Reader }{io.LimitReader(r, size)}, buf)
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF

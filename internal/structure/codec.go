@@ -3,22 +3,23 @@ package structure
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 )
 
 // ErrFormat is wrapped by the errors of Decode.
 var ErrFormat = errors.New("structure: malformed encoding")
 
-// The encoding is a version octet, the size, and the root part. Numbers are
-// varints; text is its length and its octets; a list is its length and its
-// elements. A part gives its offsets relative to the start of the body that it
+// The encoding is a version octet, what a Record has, the size, and the root part.
+// Numbers are varints; text is its length and its octets; a list is its length and
+// its elements. A part gives its offsets relative to the start of the body that it
 // lies in, so that they are short.
 //
-// Version 1 had no References; it is read all the same.
+// Version 1 had no References, versions 1 and 2 nothing for a Record; they are
+// read all the same.
 const (
-	version    = 2
-	oldVersion = 1
+	version      = 3
+	plainVersion = 2
+	oldVersion   = 1
 )
 
 // What a part has, as bits of its first octet. The last ones tell of the fields of
@@ -49,11 +50,12 @@ func (e EmptyFields) bits() (b byte) {
 
 // Encode returns the message in the format that Decode reads.
 func (m *Message) Encode() []byte {
-	e := encoder{b: make([]byte, 0, 512), old: m.Root.Envelope.NoReferences}
+	e := encoder{b: make([]byte, 0, 2048), old: m.Root.Envelope.NoReferences}
 	if e.old {
 		e.b = append(e.b, oldVersion)
 	} else {
 		e.b = append(e.b, version)
+		e.record(m)
 	}
 	e.number(m.Size)
 	e.part(m.Root, 0)
@@ -117,14 +119,7 @@ func (e *encoder) envelope(v *Envelope) {
 	if !e.old {
 		e.text(v.References)
 	}
-	if v.Sent.IsZero() {
-		e.b = append(e.b, 0)
-	} else {
-		_, zone := v.Sent.Zone()
-		e.b = append(e.b, 1)
-		e.b = binary.AppendVarint(e.b, v.Sent.Unix())
-		e.b = binary.AppendVarint(e.b, int64(zone))
-	}
+	e.date(v.Sent)
 	for _, list := range v.lists() {
 		e.number(int64(len(*list)))
 		for _, a := range *list {
@@ -134,20 +129,33 @@ func (e *encoder) envelope(v *Envelope) {
 	}
 }
 
+func (e *encoder) date(t time.Time) {
+	if t.IsZero() {
+		e.b = append(e.b, 0)
+		return
+	}
+	_, zone := t.Zone()
+	e.b = append(e.b, 1)
+	e.b = binary.AppendVarint(e.b, t.Unix())
+	e.b = binary.AppendVarint(e.b, int64(zone))
+}
+
 // Decode reads what Encode wrote. It fails with ErrFormat on anything else,
 // also on encodings of messages that a Parser cannot return.
 func Decode(b []byte) (*Message, error) {
-	d := decoder{b: b}
-	switch v := d.octet(); v {
-	case version:
-	case oldVersion:
-		d.old = true
-	default:
-		return nil, fmt.Errorf("%w: version %d", ErrFormat, v)
+	r, err := Open(b)
+	if err != nil {
+		return nil, err
 	}
-	m := &Message{Size: d.number()}
+	return r.Message()
+}
+
+// Message decodes all that is known of the message. It fails like Decode.
+func (r Record) Message() (*Message, error) {
+	d := decoder{b: r.core, old: r.old}
+	m := &Message{Size: d.number(), Fields: r.Fields}
 	m.Root = d.part(0, m.Size, 1)
-	if !d.bad && (len(d.b) > 0 || m.Root.Envelope == nil || m.Root.HeaderStart != 0) {
+	if !d.bad && (len(d.b) > 0 || m.Root.Envelope == nil || m.Root.HeaderStart != 0 || !r.Fields.sound()) {
 		d.bad = true
 	}
 	if d.bad {
@@ -285,17 +293,25 @@ func (p *Part) sound(has byte) bool {
 			p.Embedded.HeaderStart == p.BodyStart && p.Embedded.BodyEnd == p.BodyEnd)
 }
 
+// date reads a date, as seconds and the zone's offset; it is not ok if there is none.
+func (d *decoder) date() (seconds, zone int64, ok bool) {
+	if d.octet() == 0 {
+		return 0, 0, false
+	}
+	seconds, zone = d.signed(), d.signed()
+	// The years 0 to 9999, which every date format can hold.
+	if seconds < -62167219200+86400 || seconds > 253402300799-86400 || zone <= -86400 || zone >= 86400 {
+		d.fail()
+	}
+	return seconds, zone, !d.bad
+}
+
 func (d *decoder) envelope() *Envelope {
 	v := &Envelope{Date: d.text(), Subject: d.text(), InReplyTo: d.text(), MessageID: d.text(), NoReferences: d.old}
 	if !d.old {
 		v.References = d.text()
 	}
-	if d.octet() != 0 {
-		seconds, zone := d.signed(), d.signed()
-		// The years 0 to 9999, which every date format can hold.
-		if seconds < -62167219200+86400 || seconds > 253402300799-86400 || zone <= -86400 || zone >= 86400 {
-			d.fail()
-		}
+	if seconds, zone, ok := d.date(); ok {
 		v.Sent = time.Unix(seconds, 0).In(time.FixedZone("", int(zone)))
 	}
 	for _, list := range v.lists() {

@@ -8,6 +8,8 @@ type Message struct {
 	Size int64
 	// Root is the message itself seen as a part; its Envelope is set.
 	Root *Part
+	// Fields are fields of its header as they stand.
+	Fields Fields
 }
 
 // Part is one node of the tree: the message, a part of a multipart, or the

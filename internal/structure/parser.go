@@ -41,6 +41,11 @@ type Parser struct {
 	// kept counts what is held of the headers below the top, up to MaxKept.
 	kept int
 	root *Part
+	// raw is the header of the message while it is read; rawCut tells that it is
+	// not all of it. What is kept of it goes to known.
+	raw    []byte
+	rawCut bool
+	known  Fields
 }
 
 // position is a place in the message.
@@ -145,6 +150,9 @@ func (p *Parser) take(line []byte) {
 		return
 	}
 	top := &p.stack[len(p.stack)-1]
+	if top.part == p.root {
+		p.collect(line)
+	}
 	switch p.fields.add(line, top.part.Envelope != nil) {
 	case endsHeader:
 		p.endHeader(p.pos.off, p.pos.lines)
@@ -155,6 +163,15 @@ func (p *Parser) take(line []byte) {
 			p.take(line)
 		}
 	}
+}
+
+// collect takes a line of the message's own header.
+func (p *Parser) collect(line []byte) {
+	if p.rawCut = p.rawCut || p.cut || len(p.raw)+len(line) > MaxHeader; p.rawCut {
+		p.raw = nil
+		return
+	}
+	p.raw = append(p.raw, line...)
 }
 
 // delimiter acts on a line if it is a delimiter of an open multipart.
@@ -217,6 +234,9 @@ func (p *Parser) endHeader(off, lines int64) {
 	part := top.part
 	part.BodyStart, top.lines = off, lines
 	p.inHeader = false
+	if part == p.root {
+		p.known, p.raw = keep(p.raw), nil
+	}
 
 	boundary := strings.Clone(part.fill(&p.fields, depth > 1 && p.stack[depth-2].digest))
 	if part != p.root {
@@ -333,5 +353,5 @@ func (p *Parser) Finish() *Message {
 		lines++
 	}
 	p.closeTo(0, edge{p.pos.off, lines, p.pos.off, lines})
-	return &Message{Size: p.pos.off, Root: p.root}
+	return &Message{Size: p.pos.off, Root: p.root, Fields: p.known}
 }

@@ -52,6 +52,7 @@ func TestShortReferences(t *testing.T) {
 func TestOldEncoding(t *testing.T) {
 	m := parse([]byte("References: <a@x>\r\nSubject: s\r\n\r\nbody"), 0, nil)
 	m.Root.Envelope.References, m.Root.Envelope.NoReferences = "", true
+	m.Fields = Fields{}
 	b := m.Encode()
 	if b[0] != oldVersion {
 		t.Fatalf("version %d", b[0])

@@ -41,7 +41,7 @@ func (m *Message) Rehead(head []byte) (*Message, bool) {
 	if root.Embedded != nil {
 		root.Embedded.move(shift)
 	}
-	return &Message{Size: m.Size + shift, Root: root}, true
+	return &Message{Size: m.Size + shift, Root: root, Fields: now.Fields}, true
 }
 
 // sameDivision tells whether two multiparts divide a body the same way.

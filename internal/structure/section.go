@@ -1,8 +1,7 @@
 package structure
 
 import (
-	"slices"
-	"strings"
+	"bytes"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -82,20 +81,59 @@ func (m *Message) part(number []int) *Part {
 // line that ends the header if it is there: IMAP's HEADER.FIELDS. Lines that
 // are no fields are left out.
 func FilterHeader(head []byte, fields []string, not bool) []byte {
-	var out []byte
-	b := header.Parse(head)
-	for _, f := range b.Fields() {
-		named := slices.ContainsFunc(fields, func(name string) bool { return strings.EqualFold(name, f.Name) })
-		if named != not {
-			out = append(out, f.Raw...)
-		}
-	}
-	if raw := b.Raw(); b.Separated() {
-		end := len(raw) - 1
-		if end > 0 && raw[end-1] == '\r' {
-			end--
-		}
-		out = append(out, raw[end:]...)
-	}
+	out, _ := AppendFields(nil, head, fields, not)
 	return out
+}
+
+// AppendFields is FilterHeader that appends to dst, and tells whether there was
+// an empty line.
+func AppendFields(dst, head []byte, fields []string, not bool) (out []byte, ended bool) {
+	open, wanted := false, false
+	for len(head) > 0 {
+		n := bytes.IndexByte(head, '\n') + 1
+		if n == 0 {
+			n = len(head)
+		}
+		line := head[:n]
+		head = head[n:]
+		if string(line) == "\r\n" || string(line) == "\n" {
+			return append(dst, line...), true
+		}
+		if name, _, ok := header.Cut(line); ok {
+			open, wanted = true, Named(name, fields) != not
+		} else if open = open && (line[0] == ' ' || line[0] == '\t'); !open {
+			continue
+		}
+		if wanted {
+			dst = append(dst, line...)
+		}
+	}
+	return dst, false
+}
+
+// Named tells whether a name is one of a list, in any case.
+func Named(name []byte, list []string) bool {
+	for _, s := range list {
+		if Equal(name, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// Equal tells whether two names are the same, in any case.
+func Equal(name []byte, s string) bool {
+	if len(name) != len(s) {
+		return false
+	}
+	for i, c := range name {
+		d := s[i]
+		if c == d {
+			continue
+		}
+		if c |= 0x20; c != d|0x20 || c < 'a' || c > 'z' {
+			return false
+		}
+	}
+	return true
 }

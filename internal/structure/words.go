@@ -11,6 +11,11 @@ import (
 	"golang.org/x/text/encoding/japanese"
 )
 
+// FieldText is what a reader sees of a field's value.
+func FieldText(value []byte) string {
+	return DecodeWords(strings.TrimSpace(clean(value)))
+}
+
 // clean makes header text of octets: line ends are taken out (what is folded
 // keeps the white space behind them), other control characters become spaces,
 // and what is not UTF-8 is read as raw ISO-2022-JP if it has its escapes, else
@@ -111,9 +116,11 @@ func (r *wordRun) add(out *strings.Builder, w word) {
 func (r *wordRun) flush(out *strings.Builder) {
 	if r.open {
 		b := r.octets
-		if charset, err := htmlindex.Get(r.charset); err == nil && !isUTF8(r.charset) {
-			if s, err := charset.NewDecoder().Bytes(b); err == nil {
-				b = s
+		if !isUTF8(r.charset) {
+			if charset, err := htmlindex.Get(r.charset); err == nil {
+				if s, err := charset.NewDecoder().Bytes(b); err == nil {
+					b = s
+				}
 			}
 		}
 		out.WriteString(strings.ToValidUTF8(string(b), "\uFFFD"))
@@ -136,8 +143,10 @@ func parseWord(s string) (w word, n int, ok bool) {
 	}
 	n = len(s) - len(rest)
 	w.charset, _, _ = strings.Cut(name, "*") // RFC 2231 section 5: the language
-	if _, err := htmlindex.Get(w.charset); err != nil {
-		return word{}, 0, false
+	if !isUTF8(w.charset) {
+		if _, err := htmlindex.Get(w.charset); err != nil {
+			return word{}, 0, false
+		}
 	}
 	switch kind {
 	case "b", "B":

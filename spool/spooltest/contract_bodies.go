@@ -24,6 +24,7 @@ func bodyTests() []contractTest {
 		{"BodyKeptWhileOpen", testBodyKeptWhileOpen},
 		{"BodyFreed", testBodyFreed},
 		{"Structure", testStructure},
+		{"Gather", testGather},
 		{"Head", testHead},
 		{"Once", testOnce},
 	}
@@ -256,6 +257,69 @@ func testStructure(c *contract) {
 			c.Errorf("structure of no message: %v", err)
 		}
 	})
+}
+
+// Gather has of each message what Structure and OpenBody have, in the order in
+// which they are asked for.
+func testGather(c *contract) {
+	m := spool.Message{Deposits: []spool.Deposit{{Account: "alice"}}}
+	var ids []mail.ID
+	for i, size := range []int{0, 1, 3000, 20_000, 300_000, 10, 20, 30, 40, 50, 60, 70, 80} {
+		m.Structure = noise(10*i, uint64(i))
+		if i%5 == 0 {
+			m.Structure = nil
+		}
+		m.Head = noise(i%3, 1)
+		ids = append(ids, c.commit(string(noise(size, uint64(i))), m).ID)
+	}
+	gone := ids[6]
+	box := c.mailbox("alice", spool.Inbox)
+	for _, e := range c.entries(box.ID) {
+		if e.Message == gone {
+			_, err := c.store.Flag(box.ID, []spool.UID{e.UID}, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded)
+			c.must(err)
+		}
+	}
+	_, err := c.store.Expunge(box.ID, nil)
+	c.must(err)
+	c.freed(gone)
+	back := slices.Clone(ids)
+	slices.Reverse(back)
+	far := []mail.ID{ids[1], ids[12], ids[1], ids[1], ids[7], {}, ids[3]}
+	c.lasting(func() {
+		for _, list := range [][]mail.ID{ids, back, far, ids[2:3], nil} {
+			for _, bodies := range []bool{false, true} {
+				got, err := c.store.Gather(list, bodies)
+				c.must(err)
+				if len(got) != len(list) {
+					c.Fatalf("%d results for %d messages", len(got), len(list))
+				}
+				for i, id := range list {
+					c.gathered(id, got[i], bodies)
+				}
+			}
+		}
+	})
+}
+
+// gathered compares what Gather has of a message with what others tell.
+func (c *contract) gathered(id mail.ID, g spool.Gathered, bodies bool) {
+	c.Helper()
+	want, err := c.store.Structure(id)
+	if err != nil {
+		if !errors.Is(g.Err, spool.ErrNotFound) || g.Structure != nil || g.Body != nil {
+			c.Errorf("of a message that is not there: %v", g.Err)
+		}
+		return
+	}
+	if g.Err != nil || !bytes.Equal(g.Structure, want) || (g.Structure == nil) != (want == nil) {
+		c.Errorf("structure of %d octets comes back with %d, or others, error %v", len(want), len(g.Structure), g.Err)
+	}
+	body := c.body(id)
+	short := len(body) > 0 && len(body) <= 3000
+	if g.Body == nil && bodies && short || g.Body != nil && (!bodies || string(g.Body) != body) {
+		c.Errorf("body of %d octets comes back with %d, or others; asked for: %v", len(body), len(g.Body), bodies)
+	}
 }
 
 // What is known last is read first.

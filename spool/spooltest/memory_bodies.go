@@ -36,6 +36,32 @@ func (m *Memory) Structure(id mail.ID) ([]byte, error) {
 	return slices.Clone(msg.structure), nil
 }
 
+// shortBody is how long a body may be, in octets, for Gather to return it.
+const shortBody = 32 << 10
+
+// Gather implements spool.Bodies.
+func (m *Memory) Gather(ids []mail.ID, bodies bool) ([]spool.Gathered, error) {
+	if err := m.enter(OpStat); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	// What makes bodies fail has its say when they are opened.
+	bodies = bodies && !m.faults.any(OpOpen, OpRead)
+	list := make([]spool.Gathered, len(ids))
+	for i, id := range ids {
+		msg, ok := m.messages[id]
+		if !ok {
+			list[i].Err = fmt.Errorf("gather %s: %w", id, spool.ErrNotFound)
+			continue
+		}
+		list[i].Structure = slices.Clone(msg.structure)
+		if bodies && len(msg.body) > 0 && len(msg.body) <= shortBody {
+			list[i].Body = slices.Clone(msg.body)
+		}
+	}
+	return list, nil
+}
+
 // Stat implements spool.Bodies.
 func (m *Memory) Stat(id mail.ID) (spool.Info, error) {
 	if err := m.enter(OpStat); err != nil {

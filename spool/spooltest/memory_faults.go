@@ -2,6 +2,7 @@ package spooltest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -17,7 +18,8 @@ const (
 	OpWrite     Op = "write"
 	OpCommit    Op = "commit"
 	OpCommitted Op = "committed"
-	// OpOpen is OpenBody, OpRead is Body.ReadAt, OpStat is Stat and Structure.
+	// OpOpen is OpenBody, OpRead is Body.ReadAt, OpStat is Stat, Structure
+	// and Gather.
 	OpOpen Op = "open"
 	OpRead Op = "read"
 	OpStat Op = "stat"
@@ -76,6 +78,13 @@ func (m *Memory) Hook(f func(op Op) error) {
 	m.faults.mu.Lock()
 	defer m.faults.mu.Unlock()
 	m.faults.hook = f
+}
+
+// any tells whether something may happen to one of some operations.
+func (f *faults) any(ops ...Op) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hook != nil || slices.ContainsFunc(ops, func(op Op) bool { return f.fixed[op] != nil })
 }
 
 func (f *faults) check(op Op) error {

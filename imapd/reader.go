@@ -1,0 +1,110 @@
+package imapd
+
+import (
+	"restante/internal/mail"
+	"restante/spool"
+)
+
+const (
+	// batchMessages is how many messages are read at a time, and batchOctets how
+	// much of their bodies; one is read in any case.
+	batchMessages = 256
+	batchOctets   = 512 << 10
+)
+
+// need is how far a command looks at messages.
+type need uint8
+
+const (
+	needEntry     need = iota // at their entries
+	needStructure             // at what was found out at delivery
+	needBody                  // at their text
+)
+
+// reader reads messages one after the other, and of many of them at once what a
+// command needs to know. Its messages are used again: the batch is all there is in
+// memory of a mailbox.
+type reader struct {
+	bodies spool.Bodies
+	batch  []message
+	list   []*message
+	ids    []mail.ID
+	work   workspace
+}
+
+// begin returns a batch of messages with these entries, at most batchMessages.
+func (r *reader) begin(entries []spool.Entry) []*message {
+	if n := len(entries) - len(r.batch); n > 0 {
+		r.batch = append(r.batch, make([]message, n)...)
+	}
+	r.list = r.list[:0]
+	for i := range entries {
+		r.batch[i].close()
+		r.batch[i] = message{bodies: r.bodies, entry: entries[i], work: &r.work}
+		r.list = append(r.list, &r.batch[i])
+	}
+	return r.list
+}
+
+// end closes what is open of the batch.
+func (r *reader) end() {
+	for i := range r.batch {
+		r.batch[i].close()
+	}
+}
+
+// each visits messages, with what is needed of them in memory as far as that is
+// possible. Of their bodies not more than batchOctets are.
+func (r *reader) each(list []*message, n need, visit func(m *message) error) error {
+	for len(list) > 0 {
+		some := list
+		if n == needBody {
+			some = list[:bounded(list)]
+		}
+		if err := r.gather(some, n); err != nil {
+			return err
+		}
+		for _, m := range some {
+			err := visit(m)
+			if n == needBody {
+				m.close()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		list = list[len(some):]
+	}
+	return nil
+}
+
+// bounded returns how many of the first messages are to be read together.
+func bounded(list []*message) int {
+	octets := int64(0)
+	for i, m := range list {
+		if octets += m.entry.Size; octets > batchOctets && i > 0 {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// gather reads what is needed of messages.
+func (r *reader) gather(list []*message, n need) error {
+	if n == needEntry {
+		return nil
+	}
+	r.ids = r.ids[:0]
+	for _, m := range list {
+		r.ids = append(r.ids, m.entry.Message)
+	}
+	got, err := r.bodies.Gather(r.ids, n == needBody)
+	if err != nil {
+		return err
+	}
+	for i, m := range list {
+		m.gathered, m.has = got[i], true
+		m.opened = false
+	}
+	return nil
+}

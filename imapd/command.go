@@ -208,6 +208,7 @@ func (s *session) command() error {
 		return s.fault()
 	}
 	s.faults = 0
+	s.beginProgress(c.tag)
 	err = run()
 	s.copied = nil
 	if errors.Is(err, errBye) || s.broken {
@@ -250,6 +251,8 @@ func (s *session) parse(d *wire.Decoder, c *call) (action, command) {
 	case cmd.in&s.state() == 0:
 		d.Fail("%s", misplaced(s.state(), cmd))
 		return nil, cmd
+	case s.has(uidonly) && c.byNumber(cmd):
+		return d.Refuse(errUIDRequired), cmd
 	}
 	run := cmd.parse(s, d, *c)
 	d.End()

@@ -70,8 +70,10 @@ type play struct {
 	limit  int64
 	users  map[string]string
 	shared []Shared
-	conns  map[string]*actor
-	last   string
+	// progress: INPROGRESS is told for each message.
+	progress bool
+	conns    map[string]*actor
+	last     string
 }
 
 var lineForm = regexp.MustCompile(`^([CS])([0-9]*)([:+~*.]) ?(.*)$`)
@@ -87,6 +89,9 @@ func (p *play) house() *house {
 			o.ImplicitTLS = !p.plain
 			o.MaxAppend = p.limit
 			o.Shared = p.shared
+			if p.progress {
+				o.progress = -1
+			}
 		})
 		for _, t := range p.shared {
 			if err := ProvisionShared(p.h.store, t.Account); err != nil {
@@ -232,6 +237,7 @@ func (p *play) until(a *actor, want string) {
 //	raw                        connections are not greeted and logged in
 //	plain                      the server begins without TLS
 //	limit N                    MaxAppend
+//	progress                   progress is told for each message that is looked at
 //	user N NAME                connection N logs in as NAME instead of alice
 //	shared NAME RIGHTS...      there is a shared mailbox; rights are "alice=lr"
 //	quota OCTETS MESSAGES [A]  what alice (or account A) may keep, 0 for no limit
@@ -266,6 +272,8 @@ func (p *play) direct(f []string) {
 		p.raw = true
 	case "login":
 		p.raw = false
+	case "progress":
+		p.progress = true
 	case "plain":
 		p.plain, p.raw = true, true
 	case "limit":

@@ -33,7 +33,7 @@ func (s *session) parseFetch(d *wire.Decoder, c call) action {
 	set := d.Set()
 	d.Space()
 	q := parseItems(d)
-	q.uid = q.uid || c.uid || s.has(rev2) && c.uid
+	q.uid = q.uid || c.uid && !s.has(uidonly)
 	if d.TrySpace() {
 		lazy := false
 		d.List(func() {
@@ -236,7 +236,7 @@ func (s *session) fetchOne(m *message, q *query, marked bool) error {
 		s.box.note(m.entry.Flags)
 		s.tellKeywords()
 	}
-	w := items{Encoder: s.out.Raw("* ").Number32(m.seq).Raw(" FETCH (")}
+	w := items{Encoder: s.beginFetch(m.seq, m.entry.UID)}
 	s.writeEntry(&w, &m.entry, q, marked)
 	if q.preview {
 		w.item("PREVIEW ").String(words)

@@ -93,6 +93,7 @@ func newHouse(t testing.TB, change func(*Options)) *house {
 		Mailboxes: h.store, Bodies: h.store, Intake: h.store,
 		Auth: h.auth, TLS: config, ImplicitTLS: true,
 		LoginDelay: time.Millisecond,
+		progress:   time.Hour, // but where it is tested
 		Logger:     slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

@@ -102,6 +102,7 @@ type listOptions struct {
 	onlySubscribed, onlyUse, recursive bool
 	returnSubscribed, rights           bool
 	status                             []string // STATUS items, nil for none
+	metadata                           []string // entries of metadata
 	ref                                string
 	patterns                           []string
 	extended                           bool
@@ -161,6 +162,12 @@ func (o *listOptions) returns(d *wire.Decoder) {
 	case "STATUS":
 		d.Space()
 		o.status = statusItems(d)
+	case "METADATA":
+		d.Space()
+		d.List(func() { o.metadata = append(o.metadata, entryName(d)) })
+		if len(o.metadata) == 0 || len(o.metadata) > maxEntries {
+			d.Fail("METADATA takes from one to %d entries", maxEntries)
+		}
 	default:
 		d.Fail("Unknown return option of LIST")
 	}
@@ -237,10 +244,10 @@ func (l *listing) onlyHidden(o *listOptions) {
 	}
 }
 
-// listedMore tells rights (RFC 8440) and status (RFC 5819) of a mailbox, the latter
-// only to who may read it.
+// listedMore tells rights (RFC 8440), status (RFC 5819) and metadata (RFC 9590) of a
+// mailbox, the latter two only to who may read it.
 func (s *session) listedMore(name string, row spool.Mailbox, o *listOptions) error {
-	if !o.rights && o.status == nil {
+	if !o.rights && o.status == nil && o.metadata == nil {
 		return nil
 	}
 	r, err := s.rightsOf(row)
@@ -250,10 +257,16 @@ func (s *session) listedMore(name string, row spool.Mailbox, o *listOptions) err
 	if o.rights {
 		s.tellRights(name, r)
 	}
-	if o.status == nil || !r.has(rightRead) {
+	if !r.has(rightRead) {
 		return nil
 	}
-	return s.tellStatus(row, o.status)
+	if o.status != nil {
+		err = s.tellStatus(row, o.status)
+	}
+	if o.metadata != nil && err == nil {
+		err = s.listedMetadata(name, row.ID, o.metadata)
+	}
+	return err
 }
 
 // listData is one line of LIST.

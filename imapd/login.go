@@ -192,6 +192,8 @@ func enableable(name string) (features, bool) {
 		return condstore, true
 	case "QRESYNC":
 		return qresync, true
+	case "UIDONLY":
+		return uidonly, true
 	}
 	return 0, false
 }

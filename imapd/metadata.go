@@ -3,6 +3,7 @@ package imapd
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,13 +50,19 @@ func (s *session) metadataAt(name string, need rights) (place, func(entry string
 		switch {
 		case private && server:
 			return serverPrivatePrefix + rest
-		case private:
-			return privatePrefix + identifier(s.account) + "\x00" + rest
 		case server:
 			return "" // there are none
 		}
-		return sharedPrefix + strings.TrimPrefix(entry, "/shared/")
+		return s.entryKey(entry)
 	}, err
+}
+
+// entryKey is how an entry is called among the attributes of a mailbox.
+func (s *session) entryKey(entry string) string {
+	if rest, private := strings.CutPrefix(entry, "/private/"); private {
+		return privatePrefix + identifier(s.account) + "\x00" + rest
+	}
+	return sharedPrefix + strings.TrimPrefix(entry, "/shared/")
 }
 
 // metadataQuery is what GETMETADATA asks for.
@@ -121,7 +128,7 @@ func (s *session) getMetadata(q *metadataQuery) error {
 	if err != nil {
 		return s.failure("metadata", err)
 	}
-	found := make(map[string]string)
+	found := make(map[string]*string)
 	long := 0
 	for _, scope := range []string{"/private/", "/shared/"} {
 		prefix := key(scope)
@@ -132,7 +139,7 @@ func (s *session) getMetadata(q *metadataQuery) error {
 			case q.most >= 0 && int64(len(value)) > q.most:
 				long = max(long, len(value))
 			default:
-				found[scope+rest] = value
+				found[scope+rest] = &value
 			}
 		}
 	}
@@ -149,20 +156,43 @@ func (s *session) getMetadata(q *metadataQuery) error {
 	return nil
 }
 
-func (s *session) tellMetadata(name string, found map[string]string) {
+// tellMetadata writes a METADATA response; a value that is not there is nil.
+func (s *session) tellMetadata(name string, found map[string]*string) {
 	s.out.Raw("* METADATA ").Mailbox(name).Raw(" (")
-	entries := make([]string, 0, len(found))
-	for entry := range found {
-		entries = append(entries, entry)
-	}
-	slices.Sort(entries)
-	for i, entry := range entries {
+	for i, entry := range slices.Sorted(maps.Keys(found)) {
 		if i > 0 {
 			s.out.Raw(" ")
 		}
-		s.out.Raw(entry).Raw(" ").String(found[entry])
+		if strings.ContainsAny(entry, ` ()[]{}"\`) {
+			s.out.String(entry)
+		} else {
+			s.out.Raw(entry)
+		}
+		s.out.Raw(" ")
+		if value := found[entry]; value == nil {
+			s.out.Raw("NIL")
+		} else {
+			s.out.String(*value)
+		}
 	}
 	s.out.Raw(")").CRLF()
+}
+
+// listedMetadata tells entries of a mailbox that LIST has named (RFC 9590 section 3).
+func (s *session) listedMetadata(name string, id spool.MailboxID, entries []string) error {
+	attributes, err := s.srv.opt.Mailboxes.Attributes(id)
+	if err != nil {
+		return err
+	}
+	found := make(map[string]*string)
+	for _, entry := range entries {
+		found[entry] = nil
+		if value, there := attributes[s.entryKey(entry)]; there {
+			found[entry] = &value
+		}
+	}
+	s.tellMetadata(name, found)
+	return nil
 }
 
 // parseSetMetadata reads SETMETADATA (RFC 5464 section 4.3).

@@ -24,7 +24,7 @@ type source struct {
 func (s *session) parseESearch(d *wire.Decoder, c call) action {
 	d.Space()
 	r := results{command: "ESEARCH", extended: true, all: true}
-	p := searchParser{d: d, r: &r, now: s.srv.opt.Now}
+	p := s.searchParser(d, &r)
 	sources := []source{{kind: "SELECTED"}}
 	first := p.word()
 	if first == "IN" {

@@ -71,6 +71,9 @@ type Options struct {
 
 	// Logger takes what happens; nil for nobody.
 	Logger *slog.Logger
+	// progress is how long a command is at work before its client hears of it:
+	// progressPause if 0.
+	progress time.Duration
 	// Now is the clock by which failed logins are forgotten; nil for time.Now.
 	Now func() time.Time
 }
@@ -97,6 +100,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LoginDelay <= 0 {
 		o.LoginDelay = time.Second
+	}
+	if o.progress == 0 {
+		o.progress = progressPause
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -66,7 +66,7 @@ func (s *session) tellGone(list []view.Removed) {
 		return
 	}
 	s.forget(list)
-	if s.has(qresync) {
+	if s.has(qresync | uidonly) {
 		uids := make([]spool.UID, len(list))
 		for i, r := range list { // from the highest down
 			uids[len(list)-1-i] = r.UID
@@ -81,7 +81,11 @@ func (s *session) tellGone(list []view.Removed) {
 
 // tellFlags announces flags. The UID comes along, since not every client has it.
 func (s *session) tellFlags(seq uint32, e spool.Entry) {
-	s.out.Raw("* ").Number32(seq).Raw(" FETCH (UID ").Number32(uint32(e.UID)).Raw(" FLAGS ").Flags(flagList(e.Flags))
+	s.beginFetch(seq, e.UID)
+	if !s.has(uidonly) {
+		s.out.Raw("UID ").Number32(uint32(e.UID)).Raw(" ")
+	}
+	s.out.Raw("FLAGS ").Flags(flagList(e.Flags))
 	if s.has(condstore) {
 		s.out.Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 	}

@@ -30,6 +30,8 @@ type reader struct {
 	list   []*message
 	ids    []mail.ID
 	work   workspace
+	// done is called after each message that scan is done with.
+	done func()
 }
 
 // begin returns a batch of messages with these entries, at most batchMessages.

@@ -14,7 +14,7 @@ import (
 func (s *session) parseSearch(d *wire.Decoder, c call) action {
 	d.Space()
 	r := results{command: "SEARCH"}
-	p := searchParser{d: d, r: &r, now: s.srv.opt.Now}
+	p := s.searchParser(d, &r)
 	first := p.returns(p.word())
 	if first == "CHARSET" {
 		d.Space()
@@ -104,7 +104,7 @@ type findings struct {
 
 // find returns the messages that a key matches, in the order of the mailbox.
 func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
-	err = s.scan(v, k, v.Numbered(nil, 1, v.Len()), needEntry, func(m *message) error {
+	err = s.scanAll(v, k, needEntry, func(m *message) error {
 		f.uids = append(f.uids, m.entry.UID)
 		f.scores = append(f.scores, m.relevancy())
 		f.modseqs = append(f.modseqs, m.entry.ModSeq)
@@ -113,10 +113,21 @@ func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
 	return f, err
 }
 
+// scanAll is scan for all messages of a view, and tells the client how far it is if
+// it takes long.
+func (s *session) scanAll(v *view.View, k search.Key, n need, visit func(m *message) error) error {
+	if s.progress.done == 0 {
+		s.progress.goal = int(v.Len())
+	}
+	s.progress.counts = true
+	defer func() { s.progress.counts = false }()
+	return s.scan(v, k, v.Numbered(nil, 1, v.Len()), n, visit)
+}
+
 // scan visits those of some messages that a key matches, with what the visitor
 // needs of them. Each message is looked at only as far as that is necessary.
 func (s *session) scan(v *view.View, k search.Key, uids []spool.UID, n need, visit func(m *message) error) error {
-	r := reader{bodies: s.srv.opt.Bodies}
+	r := reader{bodies: s.srv.opt.Bodies, done: s.stepped}
 	defer r.end()
 	var stages []stage
 	for i, key := range k.Stages() {
@@ -166,7 +177,9 @@ func (r *reader) scan(list []*message, stages []stage, visit func(m *message) er
 				err = visit(m)
 			default:
 				left = append(left, m)
+				return nil
 			}
+			r.done()
 			if unreadable(err) {
 				return nil
 			}

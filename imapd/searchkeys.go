@@ -37,6 +37,12 @@ type searchParser struct {
 	n   int // keys so far
 	// fuzzy tells that the key is under a FUZZY.
 	fuzzy bool
+	// uidonly tells that no sequence numbers may be among the keys.
+	uidonly bool
+}
+
+func (s *session) searchParser(d *wire.Decoder, r *results) searchParser {
+	return searchParser{d: d, r: r, now: s.srv.opt.Now, uidonly: s.has(uidonly)}
 }
 
 // maxKeys bounds the keys of one SEARCH.
@@ -130,6 +136,9 @@ func (p *searchParser) key(word string) criterion {
 		return byUID(d.Set())
 	}
 	if word != "" && strings.Trim(word, "0123456789:,*") == "" {
+		if p.uidonly {
+			d.Refuse(errUIDRequired)
+		}
 		return bySeq(d.ParseSet(word))
 	}
 	if k, ok := flagKey(word); ok {

@@ -36,7 +36,9 @@ func (s *session) parseSelect(d *wire.Decoder, c call) action {
 					d.Fail("Turn QRESYNC on with ENABLE first")
 				}
 				d.Space()
-				back = parseResync(d)
+				if back = parseResync(d); back.seqs != nil && s.has(uidonly) {
+					d.Refuse(errUIDRequired)
+				}
 			default:
 				d.Fail("Unknown parameter of SELECT")
 			}
@@ -119,7 +121,7 @@ func (s *session) opened(sum view.Summary) {
 	s.out.Raw("* ").Number32(box.view.Len()).Raw(" EXISTS").CRLF()
 	if !s.has(rev2) {
 		s.out.Raw("* 0 RECENT").CRLF()
-		if sum.FirstUnseen > 0 {
+		if sum.FirstUnseen > 0 && !s.has(uidonly) {
 			s.out.Raw("* OK [UNSEEN ").Number32(sum.FirstUnseen).Raw("] First unseen message").CRLF()
 		}
 	}

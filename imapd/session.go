@@ -41,6 +41,8 @@ type session struct {
 	over, broken bool
 	// stranger tells that the client does not speak IMAP.
 	stranger bool
+	// progress is that of the command that is executed.
+	progress progress
 	// copied is what sections are copied through; nil between commands.
 	copied []byte
 }
@@ -53,6 +55,7 @@ const (
 	utf8      features = 1 << iota // UTF8=ACCEPT
 	condstore features = 1 << iota // CONDSTORE
 	qresync   features = 1 << iota // QRESYNC
+	uidonly   features = 1 << iota // UIDONLY
 )
 
 func (s *session) has(f features) bool { return s.enabled&f != 0 }
@@ -67,7 +70,9 @@ func (s *session) enable(f features) {
 		// selection has not listened to what SELECT said.
 		s.out.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(s.box.view.Told())).Raw("] Highest").CRLF()
 	}
-	s.enabled |= f
+	if s.enabled |= f; f&uidonly != 0 {
+		s.dropNumbered()
+	}
 	s.out.UTF8 = s.has(rev2 | utf8)
 }
 
@@ -184,7 +189,7 @@ func (s *session) capabilities() string {
 	}
 	list = append(list, "IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "UIDPLUS", "MOVE", "ESEARCH", "SEARCHRES", "WITHIN",
 		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "BINARY", "CONDSTORE", "QRESYNC",
-		"ACL", "RIGHTS=texk", "LIST-MYRIGHTS", "METADATA", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
+		"ACL", "RIGHTS=texk", "LIST-MYRIGHTS", "METADATA", "LIST-METADATA", "UIDONLY", "INPROGRESS", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
 	list = append(list, "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
 		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT", "SEARCH=FUZZY", "MULTISEARCH", "PREVIEW", "I18NLEVEL=1", "LANGUAGE")
 	if !s.conn.Compressed() {

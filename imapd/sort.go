@@ -17,7 +17,7 @@ const maxSortKeys = 20
 func (s *session) parseSort(d *wire.Decoder, c call) action {
 	d.Space()
 	r := results{command: "SORT", sorted: true}
-	p := searchParser{d: d, r: &r, now: s.srv.opt.Now}
+	p := s.searchParser(d, &r)
 	if d.Peek() != '(' {
 		if word := d.Word(); word != "RETURN" {
 			d.Fail("The keys of SORT stand in parentheses")
@@ -100,7 +100,7 @@ func (s *session) sort(c call, r *results, by *order.Sorter, key criterion) erro
 	var found findings
 	modseqs := make(map[spool.UID]spool.ModSeq)
 	if err == nil {
-		err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), rowNeeds(by), func(m *message) error {
+		err = s.scanAll(at.view, k, rowNeeds(by), func(m *message) error {
 			row, err := newRow(by, m)
 			if err == nil {
 				rows = append(rows, row)
@@ -169,7 +169,7 @@ func (s *session) parseThread(d *wire.Decoder, c call) action {
 		d.Fail("Unknown algorithm of THREAD")
 	}
 	r := results{command: "THREAD"}
-	p := searchParser{d: d, r: &r, now: s.srv.opt.Now}
+	p := s.searchParser(d, &r)
 	d.Space()
 	p.charset()
 	d.Space()
@@ -194,7 +194,7 @@ func (s *session) letters(key criterion) (list []order.Letter, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.scan(at.view, k, at.view.Numbered(nil, 1, at.view.Len()), needStructure, func(m *message) error {
+	err = s.scanAll(at.view, k, needStructure, func(m *message) error {
 		st, err := m.Structure()
 		references := ""
 		if err == nil {

@@ -126,8 +126,8 @@ func (s *session) stored(out *spool.Flagging, q *storing, byUID bool) {
 			continue
 		}
 		seq, _ := s.box.view.Seq(e.UID)
-		s.out.Raw("* ").Number32(seq).Raw(" FETCH (")
-		if byUID || s.has(qresync) {
+		s.beginFetch(seq, e.UID)
+		if !s.has(uidonly) && (byUID || s.has(qresync)) {
 			s.out.Raw("UID ").Number32(uint32(e.UID)).Raw(" ")
 		}
 		switch {
@@ -200,7 +200,7 @@ func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string,
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
-	copied, err := f(s.box.view.Mailbox(), uids, row.ID, p.rights.fixed())
+	copied, err := patiently(s, func() (spool.Copied, error) { return f(s.box.view.Mailbox(), uids, row.ID, p.rights.fixed()) })
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
@@ -235,7 +235,7 @@ func (s *session) parseExpunge(d *wire.Decoder, c call) action {
 				return err
 			}
 		}
-		gone, err := s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids)
+		gone, err := patiently(s, func() ([]spool.UID, error) { return s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids) })
 		if err != nil {
 			return s.failure("expunge", err)
 		}

@@ -37,8 +37,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"slices"
 	"time"
 
 	"restante/internal/e2e/bench"
@@ -57,6 +55,8 @@ type options struct {
 // point is one line of the table.
 type point struct{ size, sessions int }
 
+func (p point) String() string { return fmt.Sprintf("%d octets, %d sessions", p.size, p.sessions) }
+
 // figure is what one run gave.
 type figure struct {
 	rate float64 // messages a second
@@ -74,56 +74,26 @@ type system interface {
 	stop()
 }
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer cancel()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "compare:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("compare", flags, run) }
 
-func run(ctx context.Context) error {
-	opt, err := flags()
-	if err != nil {
-		return err
-	}
-	dir, err := bench.TempDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	binary, err := bench.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
-	names := []string{"restante", "Postfix"}
+func run(ctx context.Context, opt options, dir, binary string) error {
 	create := map[string]func() system{
 		"restante": func() system { return &restante{binary: binary} },
 		"Postfix":  func() system { return &postfix{} },
 	}
-	figures := make(map[point]map[string][]figure)
 	points := opt.points()
-	for round := range opt.rounds {
-		for _, p := range points {
-			if figures[p] == nil {
-				figures[p] = make(map[string][]figure)
-			}
-			for _, name := range names {
-				f, err := measure(ctx, create[name](), dir, p, opt)
-				if err != nil {
-					return fmt.Errorf("%s, %d octets, %d sessions: %w", name, p.size, p.sessions, err)
-				}
-				figures[p][name] = append(figures[p][name], f)
-				fmt.Fprintf(os.Stderr, "round %d: %6d octets %4d sessions  %-8s %8.0f messages/s %7.2f s CPU per 1,000\n",
-					round+1, p.size, p.sessions, name, f.rate, f.cpu)
-			}
+	figures, err := bench.Rounds(opt.rounds, points, []string{"restante", "Postfix"}, func(round int, p point, name string) (figure, error) {
+		f, err := measure(ctx, create[name](), dir, p, opt)
+		if err == nil {
+			fmt.Fprintf(os.Stderr, "round %d: %6d octets %4d sessions  %-8s %8.0f messages/s %7.2f s CPU per 1,000\n",
+				round, p.size, p.sessions, name, f.rate, f.cpu)
 		}
-		// Whoever goes first has the disk as the other left it.
-		slices.Reverse(names)
+		return f, err
+	})
+	if err == nil {
+		report(points, figures, opt)
 	}
-	report(points, figures, opt)
-	return nil
+	return err
 }
 
 func flags() (options, error) {
@@ -170,14 +140,6 @@ func report(points []point, figures map[point]map[string][]figure, opt options) 
 		rate := func(f figure) float64 { return f.rate }
 		cpu := func(f figure) float64 { return f.cpu }
 		fmt.Printf("| %d | %d | %.0f | %.0f | %.1f | %.2f | %.2f |\n", p.size, p.sessions,
-			median(ours, rate), median(theirs, rate), median(ours, rate)/median(theirs, rate), median(ours, cpu), median(theirs, cpu))
+			bench.MedianOf(ours, rate), bench.MedianOf(theirs, rate), bench.MedianOf(ours, rate)/bench.MedianOf(theirs, rate), bench.MedianOf(ours, cpu), bench.MedianOf(theirs, cpu))
 	}
-}
-
-func median(list []figure, of func(figure) float64) float64 {
-	var values []float64
-	for _, f := range list {
-		values = append(values, of(f))
-	}
-	return bench.Median(values)
 }

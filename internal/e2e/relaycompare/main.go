@@ -33,8 +33,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"slices"
 	"time"
 
 	"restante/internal/e2e/bench"
@@ -52,6 +50,8 @@ type point struct {
 	destinations int
 	delay        time.Duration
 }
+
+func (p point) String() string { return fmt.Sprintf("%d destinations, %v", p.destinations, p.delay) }
 
 // figure is what one run gave.
 type figure struct {
@@ -72,55 +72,25 @@ type relay interface {
 // hop is where mail of a domain goes.
 type hop struct{ domain, addr string }
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer cancel()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "relaycompare:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("relaycompare", flags, run) }
 
-func run(ctx context.Context) error {
-	opt, err := flags()
-	if err != nil {
-		return err
-	}
-	dir, err := bench.TempDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	binary, err := bench.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
-	names := []string{"restante", "Postfix"}
+func run(ctx context.Context, opt options, dir, binary string) error {
 	create := map[string]func() relay{
 		"restante": func() relay { return &restante{binary: binary} },
 		"Postfix":  func() relay { return &postfix{} },
 	}
-	figures := make(map[point]map[string][]figure)
-	for round := range opt.rounds {
-		for _, p := range opt.points() {
-			if figures[p] == nil {
-				figures[p] = make(map[string][]figure)
-			}
-			for _, name := range names {
-				f, err := measure(ctx, create[name], dir, p, opt)
-				if err != nil {
-					return fmt.Errorf("%s, %d destinations, %v: %w", name, p.destinations, p.delay, err)
-				}
-				figures[p][name] = append(figures[p][name], f)
-				fmt.Fprintf(os.Stderr, "round %d: %3d destinations, %4v: %-8s %6.0f messages/s, %5.2f s CPU per 1,000, first after %v, half load: median %v, 99 %% %v\n",
-					round+1, p.destinations, p.delay, name, f.rate, f.cpu, f.first.Round(time.Millisecond), f.median.Round(time.Millisecond), f.worst.Round(time.Millisecond))
-			}
+	figures, err := bench.Rounds(opt.rounds, opt.points(), []string{"restante", "Postfix"}, func(round int, p point, name string) (figure, error) {
+		f, err := measure(ctx, create[name], dir, p, opt)
+		if err == nil {
+			fmt.Fprintf(os.Stderr, "round %d: %3d destinations, %4v: %-8s %6.0f messages/s, %5.2f s CPU per 1,000, first after %v, half load: median %v, 99 %% %v\n",
+				round, p.destinations, p.delay, name, f.rate, f.cpu, f.first.Round(time.Millisecond), f.median.Round(time.Millisecond), f.worst.Round(time.Millisecond))
 		}
-		// Whoever goes first has the disk as the other left it.
-		slices.Reverse(names)
+		return f, err
+	})
+	if err == nil {
+		report(opt, figures)
 	}
-	report(opt, figures)
-	return nil
+	return err
 }
 
 func flags() (options, error) {
@@ -160,24 +130,16 @@ func report(opt options, figures map[point]map[string][]figure) {
 	fmt.Println("| destinations | delay | relay | messages/s | ratio | CPU s per 1,000 | first message | median | 99 % |")
 	fmt.Println("|---:|---:|---|---:|---:|---:|---:|---:|---:|")
 	for _, p := range opt.points() {
-		theirs := median(figures[p]["Postfix"], func(f figure) float64 { return f.rate })
+		theirs := bench.MedianOf(figures[p]["Postfix"], func(f figure) float64 { return f.rate })
 		for _, name := range []string{"restante", "Postfix"} {
 			list := figures[p][name]
 			ms := func(of func(figure) time.Duration) float64 {
-				return median(list, func(f figure) float64 { return of(f).Seconds() * 1000 })
+				return bench.MedianOf(list, func(f figure) float64 { return of(f).Seconds() * 1000 })
 			}
-			rate := median(list, func(f figure) float64 { return f.rate })
+			rate := bench.MedianOf(list, func(f figure) float64 { return f.rate })
 			fmt.Printf("| %d | %v | %s | %.0f | %.1f | %.2f | %.0f ms | %.1f ms | %.0f ms |\n", p.destinations, p.delay, name, rate, rate/theirs,
-				median(list, func(f figure) float64 { return f.cpu }),
+				bench.MedianOf(list, func(f figure) float64 { return f.cpu }),
 				ms(func(f figure) time.Duration { return f.first }), ms(func(f figure) time.Duration { return f.median }), ms(func(f figure) time.Duration { return f.worst }))
 		}
 	}
-}
-
-func median(list []figure, of func(figure) float64) float64 {
-	var values []float64
-	for _, f := range list {
-		values = append(values, of(f))
-	}
-	return bench.Median(values)
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"restante/internal/config"
 	"restante/internal/control"
@@ -145,6 +148,42 @@ func (c *call) client() (*control.Client, error) {
 		return nil, err
 	}
 	return control.NewClient(p.socket), nil
+}
+
+// withClient has a client of the daemon for as long as f takes.
+func (c *call) withClient(f func(*control.Client) error) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return f(client)
+}
+
+// interruptible is withClient for what may take long: Ctrl-C ends the context of
+// f, and a second one the process.
+func (c *call) interruptible(ctx context.Context, f func(context.Context, *control.Client) error) error {
+	return c.withClient(func(client *control.Client) error {
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		return f(ctx, client)
+	})
+}
+
+// answer asks the daemon something, and prints what it says: as JSON if that is
+// wanted, or as show does.
+func answer[T any](c *call, ask func(*control.Client) (T, error), show func(T) error) error {
+	return c.withClient(func(client *control.Client) error {
+		v, err := ask(client)
+		switch {
+		case err != nil:
+			return err
+		case c.json:
+			return c.printJSON(v)
+		}
+		return show(v)
+	})
 }
 
 // printJSON prints a value for other programs.

@@ -50,19 +50,7 @@ func lettersListCommand() *command {
 			if len(args) > 0 {
 				return usagef("no arguments are expected")
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			list, err := client.Letters(ctx)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(list)
-			}
-			return c.letterTable(list)
+			return answer(c, func(client *control.Client) ([]resend.Letter, error) { return client.Letters(ctx) }, c.letterTable)
 		}
 	}
 	return cmd
@@ -112,19 +100,7 @@ func lettersShowCommand() *command {
 			if err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			l, err := client.Letter(ctx, uid)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(l)
-			}
-			return c.showLetter(l)
+			return answer(c, func(client *control.Client) (resend.Letter, error) { return client.Letter(ctx, uid) }, c.showLetter)
 		}
 	}
 	return cmd
@@ -220,24 +196,21 @@ func (c *call) eachLetter(args []string, do func(*control.Client, spool.UID) err
 		}
 		uids = append(uids, uid)
 	}
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	failed := false
-	for _, uid := range uids {
-		err := do(client, uid)
-		if errors.Is(err, control.ErrNotRunning) {
-			return err
+	return c.withClient(func(client *control.Client) error {
+		failed := false
+		for _, uid := range uids {
+			err := do(client, uid)
+			if errors.Is(err, control.ErrNotRunning) {
+				return err
+			}
+			if err != nil {
+				fmt.Fprintf(c.err, "restante: %s\n", visible(err.Error()))
+				failed = true
+			}
 		}
-		if err != nil {
-			fmt.Fprintf(c.err, "restante: %s\n", visible(err.Error()))
-			failed = true
+		if failed {
+			return errTold
 		}
-	}
-	if failed {
-		return errTold
-	}
-	return nil
+		return nil
+	})
 }

@@ -123,18 +123,15 @@ The last column is the last thing that the next hop, or restante, said of it.
 			if err := l.check(c.json); err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			switch {
-			case c.json:
-				return c.queueJSON(ctx, client, l.Listing)
-			case l.ids:
-				return c.queueIDs(ctx, client, l.Listing)
-			}
-			return c.queueTable(ctx, client, l.Listing)
+			return c.withClient(func(client *control.Client) error {
+				switch {
+				case c.json:
+					return c.queueJSON(ctx, client, l.Listing)
+				case l.ids:
+					return c.queueIDs(ctx, client, l.Listing)
+				}
+				return c.queueTable(ctx, client, l.Listing)
+			})
 		}
 	}
 	return cmd
@@ -273,19 +270,7 @@ func statusCommand() *command {
 			if len(args) > 0 {
 				return usagef("no arguments are expected")
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			s, err := client.Status(ctx)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(s)
-			}
-			return c.showStatus(s)
+			return answer(c, func(client *control.Client) (control.DaemonStatus, error) { return client.Status(ctx) }, c.showStatus)
 		}
 	}
 	return cmd

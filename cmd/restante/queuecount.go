@@ -45,19 +45,10 @@ or by destination, route and state only, no task is read, however many there are
 			if err := f.check(args); err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			n, err := client.Count(ctx, f.filter, control.By(f.by), f.top)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(n)
-			}
-			return c.showCount(n, control.By(f.by))
+			by := control.By(f.by)
+			return answer(c,
+				func(client *control.Client) (control.Count, error) { return client.Count(ctx, f.filter, by, f.top) },
+				func(n control.Count) error { return c.showCount(n, by) })
 		}
 	}
 	return cmd
@@ -122,19 +113,9 @@ as the column before; the last one those that are older.
 			if err := f.check(args); err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			a, err := client.Ages(ctx, f.filter, control.By(f.by), f.top)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(a)
-			}
-			return c.showAges(a)
+			return answer(c, func(client *control.Client) (control.Ages, error) {
+				return client.Ages(ctx, f.filter, control.By(f.by), f.top)
+			}, c.showAges)
 		}
 	}
 	return cmd

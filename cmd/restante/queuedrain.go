@@ -5,9 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"restante/internal/control"
@@ -37,26 +35,17 @@ with what comes in until then.
 			if *to == "" {
 				return usagef("--to is missing")
 			}
-			if len(args) == 1 && args[0] == "-" {
-				var err error
-				if args, err = readIDs(c.in); err != nil || len(args) == 0 {
-					return err
-				}
+			args, err := c.listed(args)
+			if err != nil || args == nil {
+				return err
 			}
 			sel, err := flags.selection(args)
 			if err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			// A second Ctrl-C does not wait.
-			defer context.AfterFunc(ctx, stop)()
-			return c.drain(ctx, client, sel, *to, *follow, flags.yes)
+			return c.interruptible(ctx, func(ctx context.Context, client *control.Client) error {
+				return c.drain(ctx, client, sel, *to, *follow, flags.yes)
+			})
 		}
 	}
 	return cmd

@@ -10,10 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"restante/internal/control"
@@ -51,27 +49,20 @@ it is if it is the same message. --mbox writes one file for mail programs (mboxr
 			if (dir == "") == (mbox == "") {
 				return usagef("give either --to or --mbox")
 			}
-			if len(args) == 1 && args[0] == "-" {
-				var err error
-				if args, err = readIDs(c.in); err != nil || len(args) == 0 {
-					return err
-				}
+			args, err := c.listed(args)
+			if err != nil || args == nil {
+				return err
 			}
 			if _, err := flags.selection(args); err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			e := &export{call: c, client: client}
-			if err := e.open(dir, mbox); err != nil {
-				return err
-			}
-			return e.run(ctx, args, flags.filter)
+			return c.interruptible(ctx, func(ctx context.Context, client *control.Client) error {
+				e := &export{call: c, client: client}
+				if err := e.open(dir, mbox); err != nil {
+					return err
+				}
+				return e.run(ctx, args, flags.filter)
+			})
 		}
 	}
 	return cmd

@@ -8,10 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"restante/internal/control"
 )
@@ -34,14 +32,9 @@ deleted when it is durable, unless --keep is given.`,
 			if err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			return c.importFiles(ctx, client, files, *keep)
+			return c.interruptible(ctx, func(ctx context.Context, client *control.Client) error {
+				return c.importFiles(ctx, client, files, *keep)
+			})
 		}
 	}
 	return cmd

@@ -6,11 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"restante/internal/control"
@@ -71,36 +69,33 @@ func verbCommand(v control.Verb, past, short, long string) *command {
 			if v == control.VerbReroute && flags.to == "" {
 				return usagef("--to is missing")
 			}
-			if len(args) == 1 && args[0] == "-" {
-				ids, err := readIDs(c.in)
-				if err != nil {
-					return err
-				}
-				if len(ids) == 0 {
-					return nil // nothing was listed, nothing is to be done
-				}
-				args = ids
+			args, err := c.listed(args)
+			if err != nil {
+				return err
+			}
+			if args == nil {
+				return nil // nothing was listed, nothing is to be done
 			}
 			sel, err := flags.selection(args)
 			if err != nil {
 				return err
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			b := &bulk{call: c, client: client, verb: v, past: past, yes: flags.yes}
-			return b.run(ctx, sel)
+			return c.interruptible(ctx, func(ctx context.Context, client *control.Client) error {
+				b := &bulk{call: c, client: client, verb: v, past: past, yes: flags.yes}
+				return b.run(ctx, sel)
+			})
 		}
 	}
 	return cmd
 }
 
-func readIDs(r io.Reader) (ids []string, err error) {
-	in := bufio.NewScanner(r)
+// listed are the IDs of a command: its arguments, or, for "-", the lines of the
+// standard input, nil if there are none.
+func (c *call) listed(args []string) (ids []string, err error) {
+	if len(args) != 1 || args[0] != "-" {
+		return append([]string{}, args...), nil
+	}
+	in := bufio.NewScanner(c.in)
 	for in.Scan() {
 		if id := strings.TrimSpace(in.Text()); id != "" {
 			ids = append(ids, id)

@@ -55,12 +55,7 @@ those that a client put into a mailbox itself. It exits with 1 if nothing is fou
 			if len(args) == 1 {
 				t.About = args[0]
 			}
-			client, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			return c.trace(ctx, client, t)
+			return c.withClient(func(client *control.Client) error { return c.trace(ctx, client, t) })
 		}
 	}
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -95,31 +96,48 @@ func (c *Client) Do(ctx context.Context, v Verb, sel Selection, progress func(Pr
 }
 
 func (c *Client) lines(ctx context.Context, path string, in any, progress func(Progress)) (out Outcome, err error) {
-	resp, err := c.post(ctx, path, in)
-	if err != nil {
-		return out, err
-	}
-	defer resp.Body.Close()
-	d := json.NewDecoder(resp.Body)
-	for {
-		var l line
-		err := d.Decode(&l)
+	err = follow(ctx, c, path, in, func(l *line) (last bool, err error) {
 		switch {
-		case ctx.Err() != nil:
-			return out, ctx.Err()
-		case errors.Is(err, io.EOF):
-			return out, errors.New("the daemon broke off")
-		case err != nil:
-			return out, err
 		case l.Error != nil:
-			return out, l.Error
+			return true, l.Error
 		case l.Outcome != nil:
-			return *l.Outcome, nil
+			out = *l.Outcome
+			return true, nil
 		case l.Progress != nil:
 			out.Done, out.Failed = l.Progress.Done, l.Progress.Failed
 			if progress != nil {
 				progress(*l.Progress)
 			}
+		}
+		return false, nil
+	})
+	return out, err
+}
+
+// errBrokenOff tells that an answer in lines had no last one.
+var errBrokenOff = errors.New("the daemon broke off")
+
+// follow posts a request whose answer comes in lines of JSON, and hands them over
+// as they come, until one is said to be the last.
+func follow[L any](ctx context.Context, c *Client, path string, in any, take func(*L) (last bool, err error)) error {
+	resp, err := c.post(ctx, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for d := json.NewDecoder(resp.Body); ; {
+		var l L
+		err := d.Decode(&l)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, io.EOF):
+			return errBrokenOff
+		case err != nil:
+			return fmt.Errorf("%w: %w", errBrokenOff, err)
+		}
+		if last, err := take(&l); last || err != nil {
+			return err
 		}
 	}
 }

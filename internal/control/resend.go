@@ -1,12 +1,10 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -73,21 +71,21 @@ func (s *Server) getLetters(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// letter is the number in a request's path.
-func letter(r *http.Request) (spool.UID, error) {
+// letter is who knows of dead letters, and the number in a request's path.
+func (s *Server) letter(r *http.Request) (Resender, spool.UID, error) {
+	again, err := s.resender()
+	if err != nil {
+		return nil, 0, err
+	}
 	n, err := strconv.ParseUint(r.PathValue("uid"), 10, 32)
 	if err != nil || n == 0 {
-		return 0, errorf(CodeBadRequest, "%q is no number of a dead letter", r.PathValue("uid"))
+		return nil, 0, errorf(CodeBadRequest, "%q is no number of a dead letter", r.PathValue("uid"))
 	}
-	return spool.UID(n), nil
+	return again, spool.UID(n), nil
 }
 
 func (s *Server) getLetter(w http.ResponseWriter, r *http.Request) error {
-	again, err := s.resender()
-	if err != nil {
-		return err
-	}
-	uid, err := letter(r)
+	again, uid, err := s.letter(r)
 	if err != nil {
 		return err
 	}
@@ -100,11 +98,7 @@ func (s *Server) getLetter(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteLetter(w http.ResponseWriter, r *http.Request) error {
-	again, err := s.resender()
-	if err != nil {
-		return err
-	}
-	uid, err := letter(r)
+	again, uid, err := s.letter(r)
 	if err != nil {
 		return err
 	}
@@ -120,11 +114,7 @@ func (s *Server) deleteLetter(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postLetter(w http.ResponseWriter, r *http.Request) error {
-	again, err := s.resender()
-	if err != nil {
-		return err
-	}
-	uid, err := letter(r)
+	again, uid, err := s.letter(r)
 	if err != nil {
 		return err
 	}
@@ -228,34 +218,23 @@ func letterPath(uid spool.UID) string {
 
 // Replay has an archive sent again. each, if it is not nil, is told of every
 // message, progress of how far it has come.
-func (c *Client) Replay(ctx context.Context, r resend.Replay, each func(resend.Item), progress func(resend.Counts)) (resend.Counts, error) {
-	var none resend.Counts
-	b, err := json.Marshal(r)
-	if err != nil {
-		return none, err
-	}
-	resp, err := c.send(ctx, "POST", "/v1/replay", nil, bytes.NewReader(b), nil)
-	if err != nil {
-		return none, err
-	}
-	defer resp.Body.Close()
-	d := json.NewDecoder(resp.Body)
-	for {
-		var line replayLine
-		err := d.Decode(&line)
+func (c *Client) Replay(ctx context.Context, r resend.Replay, each func(resend.Item), progress func(resend.Counts)) (counts resend.Counts, err error) {
+	err = follow(ctx, c, "/v1/replay", r, func(l *replayLine) (last bool, err error) {
 		switch {
-		case errors.Is(err, io.EOF):
-			return none, errors.New("the replay broke off; started again it goes on")
-		case err != nil:
-			return none, fmt.Errorf("the replay broke off: %w; started again it goes on", err)
-		case line.Error != "":
-			return none, fmt.Errorf("the replay ended early: %s; started again it goes on", line.Error)
-		case line.Report != nil:
-			return *line.Report, nil
-		case line.Item != nil && each != nil:
-			each(*line.Item)
-		case line.Progress != nil && progress != nil:
-			progress(*line.Progress)
+		case l.Error != "":
+			return true, fmt.Errorf("the replay ended early: %s; started again it goes on", l.Error)
+		case l.Report != nil:
+			counts = *l.Report
+			return true, nil
+		case l.Item != nil && each != nil:
+			each(*l.Item)
+		case l.Progress != nil && progress != nil:
+			progress(*l.Progress)
 		}
+		return false, nil
+	})
+	if errors.Is(err, errBrokenOff) {
+		err = fmt.Errorf("replay: %w; started again it goes on", err)
 	}
+	return counts, err
 }

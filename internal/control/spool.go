@@ -1,12 +1,10 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -95,32 +93,21 @@ func (s *Server) postCheck(w http.ResponseWriter, r *http.Request) error {
 
 // CheckSpool has the daemon check its spool. found, if not nil, is called with
 // each finding as it comes.
-func (c *Client) CheckSpool(ctx context.Context, check SpoolCheck, found func(spool.Finding)) (spool.CheckReport, error) {
-	var rep spool.CheckReport
-	b, err := json.Marshal(check)
-	if err != nil {
-		return rep, err
-	}
-	resp, err := c.send(ctx, "POST", "/v1/spool/check", nil, bytes.NewReader(b), nil)
-	if err != nil {
-		return rep, err
-	}
-	defer resp.Body.Close()
-	d := json.NewDecoder(resp.Body)
-	for {
-		var line checkLine
-		err := d.Decode(&line)
+func (c *Client) CheckSpool(ctx context.Context, check SpoolCheck, found func(spool.Finding)) (rep spool.CheckReport, err error) {
+	err = follow(ctx, c, "/v1/spool/check", check, func(l *checkLine) (last bool, err error) {
 		switch {
-		case errors.Is(err, io.EOF):
-			return rep, errors.New("the check of the spool broke off")
-		case err != nil:
-			return rep, fmt.Errorf("the check of the spool broke off: %w", err)
-		case line.Error != "":
-			return rep, errors.New(line.Error)
-		case line.Report != nil:
-			return *line.Report, nil
-		case line.Finding != nil && found != nil:
-			found(*line.Finding)
+		case l.Error != "":
+			return true, errors.New(l.Error)
+		case l.Report != nil:
+			rep = *l.Report
+			return true, nil
+		case l.Finding != nil && found != nil:
+			found(*l.Finding)
 		}
+		return false, nil
+	})
+	if errors.Is(err, errBrokenOff) {
+		err = fmt.Errorf("check of the spool: %w", err)
 	}
+	return rep, err
 }

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -170,9 +171,10 @@ func (s *session) parseEnable(d *wire.Decoder, _ call) action {
 		d.Fail("A capability is missing")
 	}
 	return func() error {
+		before := s.enabled // QRESYNC turns CONDSTORE on, which is told all the same
 		var done []string
 		for _, name := range list {
-			if f, known := enableable(name); known && s.enabled&f != f {
+			if f, known := enableable(name); known && before&f != f && !slices.Contains(done, canonical(name)) {
 				s.enable(f)
 				done = append(done, canonical(name))
 			}

@@ -169,11 +169,7 @@ func (s *session) tellMetadata(name string, found map[string]*string) {
 			s.out.Raw(entry)
 		}
 		s.out.Raw(" ")
-		if value := found[entry]; value == nil {
-			s.out.Raw("NIL")
-		} else {
-			s.out.String(*value)
-		}
+		s.tellValue(found[entry])
 	}
 	s.out.Raw(")").CRLF()
 }
@@ -193,6 +189,19 @@ func (s *session) listedMetadata(name string, id spool.MailboxID, entries []stri
 	}
 	s.tellMetadata(name, found)
 	return nil
+}
+
+// tellValue writes a value: as a literal8 if there are octets of value 0 in it, which
+// stand in no other string (RFC 5464 section 5).
+func (s *session) tellValue(value *string) {
+	switch {
+	case value == nil:
+		s.out.Raw("NIL")
+	case strings.IndexByte(*value, 0) < 0:
+		s.out.String(*value)
+	default:
+		s.out.Raw("~{").Number(uint64(len(*value))).Raw("}").CRLF().Raw(*value)
+	}
 }
 
 // parseSetMetadata reads SETMETADATA (RFC 5464 section 4.3).

@@ -20,9 +20,6 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-
-	"restante/internal/e2e/bench"
-	"restante/internal/needs"
 )
 
 // command runs restante with the daemon's configuration.
@@ -149,44 +146,10 @@ func fill(t testing.TB, c *imapclient.Client, prefix, sep string) {
 // and returns its IMAP ports (STARTTLS and TLS) and its folder.
 func dovecotIMAP(t *testing.T) (plain, secure int, dir string) {
 	t.Helper()
-	needs.Program(t, "dovecot")
-	owner := needsRoot(t, "dovecot")
 	dir, _ = peerDir(t)
-	ports := [2]int{freePort(t), freePort(t)}
-	boxes := filepath.Join(dir, "boxes")
-	if err := os.Mkdir(boxes, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	gid, _ := strconv.Atoi(owner.Gid)
-	if err := os.Chown(boxes, uid, gid); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"users": "me:{PLAIN}" + password + ":" + owner.Uid + ":" + owner.Gid + "::" + boxes + "::\n",
-		"dovecot.conf": fmt.Sprintf(`
-base_dir = %[1]s/run
-state_dir = %[1]s/run
-instance_name = restante-import
-log_path = %[1]s/log
+	plain, secure = freePort(t), freePort(t)
+	startDovecot(t, dir, map[string]string{"me": password}, fmt.Sprintf(`
 protocols = imap
-ssl = required
-ssl_cert = <%[1]s/tls.crt
-ssl_key = <%[1]s/tls.key
-mail_location = maildir:%[1]s/boxes/%%n
-mail_uid = %[2]s
-mail_gid = %[3]s
-first_valid_uid = 1
-first_valid_gid = 0
-mail_max_userip_connections = 100
-userdb {
-  driver = passwd-file
-  args = %[1]s/users
-}
-passdb {
-  driver = passwd-file
-  args = %[1]s/users
-}
 namespace inbox {
   inbox = yes
   separator = .
@@ -200,46 +163,17 @@ service imap-login {
   chroot =
   inet_listener imap {
     address = 127.0.0.1
-    port = %[4]d
+    port = %d
   }
   inet_listener imaps {
     address = 127.0.0.1
-    port = %[5]d
+    port = %d
     ssl = yes
   }
 }
-service anvil {
-  chroot =
-}
-service stats {
-  chroot =
-}
-`, dir, owner.Uid, owner.Gid, ports[0], ports[1]),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	server, err := bench.StartProcess(filepath.Join(dir, "output"), "dovecot", "-F", "-c", filepath.Join(dir, "dovecot.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		server.Stop()
-		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("Dovecot's log:\n%s", b)
-		}
-	})
-	eventually(t, "Dovecot listens", func() bool {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1])), time.Second)
-		if err != nil {
-			return false
-		}
-		conn.Close()
-		return true
-	})
-	return ports[0], ports[1], dir
+`, plain, secure))
+	listening(t, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(secure)))
+	return plain, secure, dir
 }
 
 // TestImportFromDovecot brings mail over from a server with another separator,

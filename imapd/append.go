@@ -221,6 +221,7 @@ func (in *incoming) commit(replaced spool.Place) ([]spool.Deposited, error) {
 	deposited := make([]spool.Deposited, len(receipts))
 	for i, r := range receipts {
 		deposited[i] = r.Deposited[0]
+		s.moved(deposited[i].Mailbox, []spool.UID{deposited[i].UID})
 		s.log.Debug("appended", "id", r.ID, "mailbox", in.row.Name, "size", in.list[i].staged.Size())
 	}
 	return deposited, nil

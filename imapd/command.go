@@ -111,6 +111,8 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseCompress}, true
 	case "NAMESPACE":
 		return command{in: members, parse: (*session).parseNamespace}, true
+	case "NOTIFY":
+		return command{in: members, parse: (*session).parseNotify}, true
 	case "IDLE":
 		return command{in: members, parse: (*session).parseIdle}, true
 	case "SELECT", "EXAMINE":
@@ -169,7 +171,12 @@ func lookup(verb string) (command, bool) {
 }
 
 // await waits for a command.
-func (s *session) await() error { return s.conn.Wait() }
+func (s *session) await() error {
+	if n := s.notify; n == nil || s.conn.Ready() || n.watch == nil && (s.box == nil || !n.hears()) {
+		return s.conn.Wait()
+	}
+	return s.listen(!s.notify.delayed)
+}
 
 // command reads one command and answers it. An error ends the connection.
 func (s *session) command() error {

@@ -25,11 +25,14 @@ type searchContext struct {
 	uids   []spool.UID
 	sorter *order.Sorter
 	rows   []order.Row
+	// fetch is what is told of a new message that is a result, nil for nothing (RFC
+	// 5465 section 7).
+	fetch *query
 }
 
 // newContext makes a context for a command. If there are too many the client is
 // told so, and there is none.
-func (s *session) newContext(c call) (*searchContext, error) {
+func (s *session) newContext(c call, fetch *query) (*searchContext, error) {
 	if slices.ContainsFunc(s.box.contexts, func(t *searchContext) bool { return t.call.tag == c.tag }) {
 		return nil, bad("A search with that tag is kept up to date already")
 	}
@@ -40,7 +43,7 @@ func (s *session) newContext(c call) (*searchContext, error) {
 	if len(s.box.contexts) == 0 {
 		s.box.followed = s.box.view.ModSeq()
 	}
-	return &searchContext{call: c}, nil
+	return &searchContext{call: c, fetch: fetch}, nil
 }
 
 // parseCancelUpdate reads CANCELUPDATE.
@@ -78,25 +81,42 @@ func (s *session) forget(gone []view.Removed) {
 }
 
 // follow looks at the messages that are new or have changed, and tells of those
-// that have become results, or are none any more. What cannot be read now will
-// be at the next time.
-func (s *session) follow() {
+// that have become results, or are none any more; before that, of fresh ones what was
+// asked for. What cannot be read now will be at the next time.
+func (s *session) follow(fresh []spool.UID) {
 	box := s.box
-	if len(box.contexts) == 0 || box.view.ModSeq() == box.followed {
-		return
+	var changed []spool.UID
+	var found []matches
+	if upto := box.view.ModSeq(); len(box.contexts) > 0 && upto != box.followed {
+		var err error
+		changed, err = box.changed(s.srv.opt.Mailboxes)
+		for i := 0; i < len(box.contexts) && err == nil; i++ {
+			var f matches
+			f, err = s.match(box.contexts[i], changed)
+			found = append(found, f)
+		}
+		switch {
+		case errors.Is(err, spool.ErrNoMailbox):
+			found = nil
+		case err != nil:
+			s.log.Error("keeping a search up to date failed", "err", err)
+			found = nil
+		default:
+			box.followed = upto
+		}
 	}
-	upto := box.view.ModSeq()
-	changed, err := box.changed(s.srv.opt.Mailboxes)
-	for i := 0; i < len(box.contexts) && err == nil; i++ {
-		err = s.followOne(box.contexts[i], changed)
+	s.tellFresh(fresh, found)
+	for _, f := range found {
+		s.tellMatches(f, changed)
 	}
-	switch {
-	case errors.Is(err, spool.ErrNoMailbox):
-	case err != nil:
-		s.log.Error("keeping a search up to date failed", "err", err)
-	default:
-		box.followed = upto
-	}
+}
+
+// matches are the messages, of those that have changed, that a search finds now; rows
+// if they are sorted.
+type matches struct {
+	t    *searchContext
+	uids []spool.UID
+	rows []order.Row
 }
 
 // changed returns the messages of the view that have changed since they were
@@ -116,25 +136,27 @@ func (b *selection) changed(from spool.Mailboxes) ([]spool.UID, error) {
 	return list, err
 }
 
-func (s *session) followOne(t *searchContext, changed []spool.UID) error {
-	v := s.box.view
-	var match []spool.UID
-	var rows []order.Row
-	err := s.scan(v, t.key, changed, rowNeeds(t.sorter), func(m *message) error {
-		match = append(match, m.entry.UID)
+// match looks at the messages that have changed.
+func (s *session) match(t *searchContext, changed []spool.UID) (f matches, err error) {
+	f.t = t
+	err = s.scan(s.box.view, t.key, changed, rowNeeds(t.sorter), func(m *message) error {
+		f.uids = append(f.uids, m.entry.UID)
 		if t.sorter == nil {
 			return nil
 		}
 		row, err := newRow(t.sorter, m)
-		rows = append(rows, row)
+		f.rows = append(f.rows, row)
 		return err
 	})
-	if err != nil {
-		return err
-	}
+	return f, err
+}
+
+// tellMatches tells what has changed in the results.
+func (s *session) tellMatches(f matches, changed []spool.UID) {
+	t, v := f.t, s.box.view
 	u := s.update(t, "REMOVEFROM")
 	for _, uid := range changed {
-		if _, still := slices.BinarySearch(match, uid); still {
+		if _, still := slices.BinarySearch(f.uids, uid); still {
 			continue
 		}
 		if at, ok := t.remove(uid); ok {
@@ -144,13 +166,13 @@ func (s *session) followOne(t *searchContext, changed []spool.UID) error {
 	}
 	u.end()
 	u = s.update(t, "ADDTO")
-	for i, uid := range match {
+	for i, uid := range f.uids {
 		var at int
 		var ok bool
 		if t.sorter == nil {
 			at, ok = t.insert(uid)
 		} else {
-			at, ok = t.insertRow(rows[i])
+			at, ok = t.insertRow(f.rows[i])
 		}
 		if ok {
 			seq, _ := v.Seq(uid)
@@ -158,7 +180,48 @@ func (s *session) followOne(t *searchContext, changed []spool.UID) error {
 		}
 	}
 	u.end()
-	return nil
+}
+
+// tellFresh tells of messages that others have put into the mailbox what NOTIFY asked
+// for, and the searches that found them: of each message in one response.
+func (s *session) tellFresh(fresh []spool.UID, found []matches) {
+	asked := func(uid spool.UID) *query {
+		var q *query
+		if s.notify != nil {
+			q = q.with(s.notify.fetch)
+		}
+		for _, f := range found {
+			if _, ok := slices.BinarySearch(f.uids, uid); ok {
+				q = q.with(f.t.fetch)
+			}
+		}
+		return q
+	}
+	fresh = slices.DeleteFunc(fresh, func(uid spool.UID) bool {
+		return slices.Contains(s.box.mine, uid) || asked(uid) == nil
+	})
+	r := reader{bodies: s.srv.opt.Bodies}
+	defer r.end()
+	for e, err := range s.box.view.Entries(fresh) {
+		if err == nil {
+			q := asked(e.UID)
+			q.modseq = q.modseq || q.flags && s.has(condstore)
+			err = r.each(r.begin([]spool.Entry{e}), q.needs(), func(m *message) error {
+				m.seq, _ = s.box.view.Seq(e.UID)
+				return s.fetchOne(m, q, false)
+			})
+			if err == nil {
+				s.collected(&e, q)
+			}
+		}
+		if err != nil && !isGone(err) {
+			s.log.Error("telling of a new message failed", "id", e.Message, "err", err)
+		}
+		if s.broken {
+			break
+		}
+	}
+	s.copied = nil
 }
 
 // remove takes a message out of the results and returns its position, from 1 on;

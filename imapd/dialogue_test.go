@@ -61,15 +61,16 @@ type actor struct {
 }
 
 type play struct {
-	t      *testing.T
-	h      *house
-	file   string
-	line   int
-	raw    bool
-	plain  bool
-	limit  int64
-	users  map[string]string
-	shared []Shared
+	t        *testing.T
+	h        *house
+	file     string
+	line     int
+	raw      bool
+	plain    bool
+	limit    int64
+	notified int
+	users    map[string]string
+	shared   []Shared
 	// progress: INPROGRESS is told for each message.
 	progress bool
 	conns    map[string]*actor
@@ -87,7 +88,7 @@ func (p *play) house() *house {
 	if p.h == nil {
 		p.h = newHouse(p.t, func(o *Options) {
 			o.ImplicitTLS = !p.plain
-			o.MaxAppend = p.limit
+			o.MaxAppend, o.MaxNotified = p.limit, p.notified
 			o.Shared = p.shared
 			if p.progress {
 				o.progress = -1
@@ -237,6 +238,7 @@ func (p *play) until(a *actor, want string) {
 //	raw                        connections are not greeted and logged in
 //	plain                      the server begins without TLS
 //	limit N                    MaxAppend
+//	notified N                 MaxNotified
 //	progress                   progress is told for each message that is looked at
 //	user N NAME                connection N logs in as NAME instead of alice
 //	shared NAME RIGHTS...      there is a shared mailbox; rights are "alice=lr"
@@ -278,6 +280,8 @@ func (p *play) direct(f []string) {
 		p.plain, p.raw = true, true
 	case "limit":
 		p.limit, _ = strconv.ParseInt(f[1], 10, 64)
+	case "notified":
+		p.notified, _ = strconv.Atoi(f[1])
 	case "mail":
 		n, _ := strconv.Atoi(f[2])
 		for i := range n {

@@ -28,7 +28,8 @@
 //   - ENVELOPE, BODYSTRUCTURE and sections come from what was found out at
 //     delivery; a message without that is parsed at each command instead.
 //   - New mail and other sessions' changes are told at the next command, or at
-//     once in IDLE.
+//     once in IDLE and as NOTIFY asks. What is told is the state, so a client that
+//     does not read misses nothing and costs no memory.
 //   - The octets of a refused message are never run as commands (package wire).
 //   - An error of the spool is a NO with a response code and no internals, and
 //     is logged. A panic costs the session it happens in.

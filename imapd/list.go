@@ -181,6 +181,7 @@ func (s *session) list(o *listOptions) error {
 		s.listed("LIST", listData{attrs: []string{`\Noselect`}})
 		return nil
 	}
+	s.enableFor(o.status)
 	l, err := s.listing()
 	if err != nil {
 		return s.failure("list", err)
@@ -275,12 +276,17 @@ type listData struct {
 	attrs []string
 	// below tells of a name below that is subscribed to (CHILDINFO).
 	below bool
+	// oldName is what it was called before it was renamed, or "".
+	oldName string
 }
 
 func (s *session) listed(verb string, data listData) {
 	s.out.Raw("* ").Raw(verb).Raw(" (").Raw(strings.Join(data.attrs, " ")).Raw(`) "/" `).Mailbox(data.name)
 	if data.below {
 		s.out.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
+	}
+	if data.oldName != "" {
+		s.out.Raw(` ("OLDNAME" (`).Mailbox(data.oldName).Raw("))")
 	}
 	s.out.CRLF()
 }

@@ -86,6 +86,7 @@ func (s *session) create(name string, uses []imap.Flag) error {
 	if err != nil {
 		return s.failure("create", err)
 	}
+	s.arranged(name)
 	return ok("MAILBOXID (" + mailboxID(row.ID) + ")")
 }
 
@@ -134,6 +135,7 @@ func (s *session) parseName(d *wire.Decoder, c call) action {
 		if err != nil {
 			return s.failure(strings.ToLower(c.verb), err)
 		}
+		s.arranged(name)
 		return nil
 	}
 }
@@ -151,6 +153,7 @@ func (s *session) parseRename(d *wire.Decoder, _ call) action {
 		if err := s.renameShared(from, to); err != nil {
 			return s.failure("rename", err)
 		}
+		s.arranged(from, to)
 		return nil
 	}
 }

@@ -254,5 +254,6 @@ func (s *session) setMetadata(name string, change map[string]*string) error {
 	if err != nil {
 		return s.failure("metadata", err)
 	}
+	s.wroteMetadata(p.row.ID, name == "", change)
 	return nil
 }

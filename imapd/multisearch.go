@@ -54,20 +54,14 @@ func (s *session) parseESearch(d *wire.Decoder, c call) action {
 // sourcesOf reads what stands after IN.
 func (s *session) sourcesOf(d *wire.Decoder) (list []source) {
 	names := 0
-	name := func() string {
-		if names++; names > maxSources {
-			d.Fail("Too many mailboxes in one ESEARCH")
-		}
-		return d.Mailbox(s.rawNames())
-	}
 	d.List(func() {
 		src := source{kind: d.Word()}
 		switch src.kind {
 		case "SELECTED", "INBOXES", "PERSONAL", "SUBSCRIBED":
 		case "SUBTREE", "SUBTREE-ONE", "MAILBOXES":
 			d.Space()
-			if !d.TryList(func() { src.names = append(src.names, name()) }) {
-				src.names = append(src.names, name())
+			if src.names = s.sourceNames(d, &names); names > maxSources {
+				d.Fail("Too many mailboxes in one ESEARCH")
 			}
 		default:
 			d.Fail("Unknown source of ESEARCH")
@@ -80,9 +74,24 @@ func (s *session) sourcesOf(d *wire.Decoder) (list []source) {
 	return list
 }
 
-// has tells whether a mailbox is in a source that is not the selected one.
-// INBOXES are those into which mail is delivered.
-func (src source) has(name string, l *listing) bool {
+// sourceNames reads one name, or several in parentheses, and counts them. More than
+// maxSources are read and not kept.
+func (s *session) sourceNames(d *wire.Decoder, count *int) (names []string) {
+	name := func() {
+		one := d.Mailbox(s.rawNames())
+		if *count++; *count <= maxSources {
+			names = append(names, one)
+		}
+	}
+	if !d.TryList(name) {
+		name()
+	}
+	return names
+}
+
+// has tells whether a mailbox, which may be the account's own or subscribed, is in a
+// source that is not the selected one. INBOXES are those into which mail is delivered.
+func (src source) has(name string, own, subscribed bool) bool {
 	for _, n := range src.names {
 		if strings.EqualFold(n, spool.Inbox) {
 			n = spool.Inbox
@@ -99,9 +108,9 @@ func (src source) has(name string, l *listing) bool {
 	case "INBOXES":
 		return name == spool.Inbox
 	case "SUBSCRIBED":
-		return l.subscribed[name]
+		return subscribed
 	}
-	return src.kind == "PERSONAL" && l.boxes[name].Account == l.account
+	return src.kind == "PERSONAL" && own
 }
 
 // multiSearch searches mailbox by mailbox. Of those in which nothing is found, or
@@ -131,7 +140,7 @@ func (s *session) multiSearch(c call, r *results, sources []source, key criterio
 	}
 	for _, name := range l.names() {
 		row, ok := l.boxes[name]
-		wanted := slices.ContainsFunc(others, func(src source) bool { return src.has(name, l) })
+		wanted := slices.ContainsFunc(others, func(src source) bool { return src.has(name, row.Account == l.account, l.subscribed[name]) })
 		if !ok || !wanted || inSelected && row.ID == s.box.view.Mailbox() {
 			continue
 		}

@@ -50,6 +50,9 @@ type Options struct {
 	// MaxPerAccount bounds the sessions that are logged in to one account: 50
 	// if 0.
 	MaxPerAccount int
+	// MaxNotified bounds the mailboxes that an account may see for NOTIFY to watch
+	// any but the selected one: 10000 if 0.
+	MaxNotified int
 	// IdleTimeout is how long a client may be silent: 35 minutes if 0. It
 	// should not be less than 30 (RFC 9051 section 5.4).
 	IdleTimeout time.Duration
@@ -94,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxPerAccount <= 0 {
 		o.MaxPerAccount = 50
+	}
+	if o.MaxNotified <= 0 {
+		o.MaxNotified = 10_000
 	}
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = 35 * time.Minute

@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"slices"
+
 	"restante/imapd/view"
 	"restante/imapd/wire"
 	"restante/spool"
@@ -10,9 +12,15 @@ import (
 // messages that are gone, too. What could not be read now will be at the next
 // time.
 func (s *session) poll(expunge bool) {
-	if s.box == nil {
-		return
+	if s.box != nil && s.notify.hears() {
+		s.pollSelected(expunge)
 	}
+	s.pollOthers()
+}
+
+// pollSelected tells of the selected mailbox.
+func (s *session) pollSelected(expunge bool) {
+	told, last := s.box.view.Told(), s.box.view.Len()
 	sync := s.box.view.Sync
 	if !expunge {
 		sync = s.box.view.SyncHolding
@@ -22,6 +30,13 @@ func (s *session) poll(expunge bool) {
 		s.log.Error("reading a mailbox's changes failed", "err", err)
 		return
 	}
+	if n := s.notify; n != nil && !n.selected.has(flagChange) {
+		all := len(events)
+		events = slices.DeleteFunc(events, func(e view.Event) bool { return e.Kind == view.Flagged })
+		if len(events) < all {
+			s.box.view.Missed(told)
+		}
+	}
 	for _, e := range events {
 		if e.Kind == view.Flagged {
 			s.box.note(e.Entry.Flags)
@@ -29,12 +44,15 @@ func (s *session) poll(expunge bool) {
 	}
 	s.tellKeywords()
 	var gone []view.Removed
+	var fresh []spool.UID
 	for _, e := range events {
 		switch e.Kind {
 		case view.Expunged:
 			gone = append(gone, view.Removed{Seq: e.Seq, UID: e.UID})
+			last--
 			continue
 		case view.Exists:
+			fresh = s.box.view.Numbered(nil, last+1, e.Seq)
 			s.tellGone(gone)
 			gone = nil
 			s.out.Raw("* ").Number32(e.Seq).Raw(" EXISTS").CRLF()
@@ -45,7 +63,8 @@ func (s *session) poll(expunge bool) {
 		}
 	}
 	s.tellGone(gone)
-	s.follow()
+	s.follow(fresh)
+	s.box.mine = nil
 }
 
 // tellKeywords announces keywords that are new to the client.
@@ -96,21 +115,8 @@ func (s *session) tellFlags(seq uint32, e spool.Entry) {
 func (s *session) parseIdle(*wire.Decoder, call) action { return s.idle }
 
 func (s *session) idle() error {
-	var changed <-chan struct{}
-	if s.box != nil {
-		// Watched before it is looked at for the first time, so that nothing
-		// is missed.
-		watch, end := s.srv.opt.Mailboxes.Watch(s.box.view.Mailbox())
-		defer end()
-		changed = watch
-	}
 	s.out.Raw("+ idling").CRLF()
-	s.poll(true)
-	err := s.conn.WaitOr(changed, func() error {
-		s.recheck()
-		s.poll(true)
-		return nil
-	})
+	err := s.listen(true)
 	if err != nil {
 		return err
 	}
@@ -122,4 +128,30 @@ func (s *session) idle() error {
 		return bad("Expected DONE")
 	}
 	return nil
+}
+
+// listen waits for the client, and tells it meanwhile what happens; with expunge, of
+// messages that are gone, too.
+func (s *session) listen(expunge bool) error {
+	var selected, others <-chan struct{}
+	if s.box != nil && s.notify.hears() {
+		// Watched before it is looked at for the first time, so that nothing is missed.
+		watch, end := s.srv.opt.Mailboxes.Watch(s.box.view.Mailbox())
+		defer end()
+		selected = watch
+	}
+	if s.notify != nil && s.notify.watch != nil {
+		others = s.notify.watch.Changed()
+	}
+	tell := func() error {
+		s.recheck()
+		if s.poll(expunge); s.broken {
+			return errBye
+		}
+		return nil
+	}
+	if err := tell(); err != nil {
+		return err
+	}
+	return s.conn.WaitOr(tell, selected, others)
 }

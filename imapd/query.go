@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,29 @@ type sectionItem struct {
 	offset, size int64
 	// label is how the item is called in the response.
 	label string
+}
+
+// with asks for what another query asks for, too, and for the UID, without changing
+// either. Nil asks for nothing.
+func (q *query) with(other *query) *query {
+	switch {
+	case other == nil:
+		return q
+	case q == nil:
+		q = new(query)
+	}
+	sum := *q
+	for _, name := range strings.Fields("FLAGS MODSEQ INTERNALDATE SAVEDATE RFC822.SIZE EMAILID THREADID ENVELOPE BODY BODYSTRUCTURE") {
+		*sum.switches(name) = *q.switches(name) || *other.switches(name)
+	}
+	sum.uid, sum.preview = true, q.preview || other.preview
+	sum.sections = slices.Clone(q.sections)
+	for _, item := range other.sections {
+		if !slices.ContainsFunc(q.sections, func(have sectionItem) bool { return have.label == item.label && have.size == item.size }) {
+			sum.sections = append(sum.sections, item)
+		}
+	}
+	return &sum
 }
 
 // marksSeen tells whether the FETCH sets \Seen.

@@ -16,7 +16,9 @@ type results struct {
 	min, max, all, count, save bool
 	partial                    window
 	update                     bool
-	relevancy                  bool // RFC 6203
+	// fetch is what UPDATE shall tell of new messages, nil for nothing.
+	fetch     *query
+	relevancy bool // RFC 6203
 	// sorted tells that the order is not the mailbox's.
 	sorted         bool
 	modseq         bool // MODSEQ is a key: the highest is told
@@ -46,6 +48,12 @@ func (r *results) option(d *wire.Decoder) {
 		r.relevancy = true
 	case "UPDATE":
 		r.update = true
+		// The syntax of RFC 5465 section 8 has no blank, its example has one.
+		q := new(query)
+		item := func() { q.item(d, false) }
+		if d.TryList(item) || d.TryAfterSpace(item) {
+			r.fetch = q
+		}
 	case "CONTEXT":
 		// A hint that the same will be asked again (RFC 5267 section 4.2).
 	default:

@@ -89,7 +89,7 @@ func (s *session) begin(c call, r *results) (*searchContext, error) {
 	if !r.update {
 		return nil, nil
 	}
-	return s.newContext(c)
+	return s.newContext(c, r.fetch)
 }
 
 // findings are the messages that a SEARCH found, in the order in which they are

@@ -85,7 +85,7 @@ func plainSet(d *wire.Decoder) []wire.Range {
 // open selects a mailbox.
 func (s *session) open(name string, readOnly bool, back *resync) error {
 	if s.box != nil {
-		s.box = nil
+		s.leave()
 		s.out.Raw("* OK [CLOSED] The mailbox before is closed").CRLF()
 	}
 	p, err := s.mailbox(name, rightRead)
@@ -236,13 +236,15 @@ func within(ranges []wire.Range, uid spool.UID) bool {
 func (s *session) parseClose(_ *wire.Decoder, c call) action {
 	return func() error {
 		box := s.box
-		s.box = nil
+		s.leave()
 		if c.verb == "UNSELECT" || box.readOnly || !box.rights.has(rightExpunge) {
 			return nil
 		}
-		if _, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil); err != nil {
+		gone, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil)
+		if err != nil {
 			s.log.Error("close: expunge failed", "err", err)
 		}
+		s.moved(box.view.Mailbox(), gone)
 		// There is no HIGHESTMODSEQ in the reply: of what was expunged the client
 		// has not heard, and would not when it comes back with that (RFC 7162
 		// section 3.2.8).

@@ -37,6 +37,7 @@ type session struct {
 	faults   int    // malformed commands in a row
 	enabled  features
 	box      *selection // nil unless a mailbox is selected
+	notify   *notifier  // nil until the client has said NOTIFY
 	// over tells that LOGOUT was said, broken that a response could not be ended.
 	over, broken bool
 	// stranger tells that the client does not speak IMAP.
@@ -97,11 +98,14 @@ type selection struct {
 	// up to where that was done.
 	contexts []*searchContext
 	followed spool.ModSeq
+	// mine are messages that have come by the client itself since it was told last.
+	mine []spool.UID
 }
 
 // end gives back what the session holds.
 func (s *session) end() {
-	s.box = nil
+	s.notify.stop()
+	s.notify, s.box = nil, nil
 	if s.account != "" {
 		s.srv.gate.logout(s.account)
 		s.account = ""
@@ -191,7 +195,7 @@ func (s *session) capabilities() string {
 		"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "BINARY", "CONDSTORE", "QRESYNC",
 		"ACL", "RIGHTS=texk", "LIST-MYRIGHTS", "METADATA", "LIST-METADATA", "UIDONLY", "INPROGRESS", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
 	list = append(list, "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
-		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT", "SEARCH=FUZZY", "MULTISEARCH", "PREVIEW", "I18NLEVEL=1", "LANGUAGE")
+		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT", "SEARCH=FUZZY", "MULTISEARCH", "PREVIEW", "I18NLEVEL=1", "LANGUAGE", "NOTIFY")
 	if !s.conn.Compressed() {
 		list = append(list, "COMPRESS=DEFLATE")
 	}

@@ -227,7 +227,7 @@ func (s *session) recheck() {
 		s.box.rights = s.granted(s.box.owner, attributes)
 	}
 	if !s.box.rights.has(rightRead) {
-		s.box = nil
+		s.leave()
 		s.out.Raw("* OK [CLOSED] You may not read the mailbox any more").CRLF()
 	}
 }

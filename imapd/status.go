@@ -22,6 +22,7 @@ func (s *session) parseStatus(d *wire.Decoder, _ call) action {
 		if err != nil {
 			return s.failure("status", err)
 		}
+		s.enableFor(items)
 		if err := s.tellStatus(row, items); err != nil {
 			return s.failure("status", err)
 		}
@@ -44,6 +45,13 @@ func statusItems(d *wire.Decoder) []string {
 		}
 	})
 	return items
+}
+
+// enableFor turns CONDSTORE on for who asks for what it has (RFC 7162 section 3.1.7).
+func (s *session) enableFor(items []string) {
+	if slices.Contains(items, "HIGHESTMODSEQ") {
+		s.enable(condstore)
+	}
 }
 
 // tellStatus writes a STATUS response, in the order in which it was asked.
@@ -85,7 +93,6 @@ func (s *session) tellStatus(row spool.Mailbox, items []string) error {
 		case "DELETED-STORAGE":
 			s.out.Number(uint64(storage))
 		case "HIGHESTMODSEQ":
-			s.enable(condstore)
 			s.out.Number(uint64(row.ModSeq))
 		case "MAILBOXID":
 			s.out.Raw("(").Raw(mailboxID(row.ID)).Raw(")")

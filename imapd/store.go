@@ -204,6 +204,7 @@ func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string,
 	if err != nil {
 		return spool.Copied{}, s.tryCreate(op, err)
 	}
+	s.moved(row.ID, copied.Target)
 	if len(copied.Source) == 0 {
 		return copied, noneLeft(byUID, len(uids))
 	}

@@ -68,6 +68,8 @@ type View struct {
 	// own are the entries whose present state the client knows already
 	// although the journal beyond modseq mentions it.
 	own map[spool.UID]spool.ModSeq
+	// missed tells that the client does not hear of everything.
+	missed bool
 }
 
 // Summary is what is found out on the way when a view is opened.
@@ -183,6 +185,14 @@ func (v *View) Own(entries []spool.Entry) {
 	}
 }
 
+// Missed tells the view that some of its last events are kept from the client, which
+// knew all up to told: so Told stays there.
+func (v *View) Missed(told spool.ModSeq) {
+	if !v.missed {
+		v.missed, v.told = true, told
+	}
+}
+
 // Knows tells whether the client knows the state that a message had at a ModSeq.
 func (v *View) Knows(uid spool.UID, at spool.ModSeq) bool { return at <= v.modseq || v.own[uid] == at }
 
@@ -250,7 +260,7 @@ func (v *View) apply(expunge bool, fresh []spool.UID, flags []spool.Entry) []Eve
 		}
 		clear(v.held)
 	}
-	if len(v.held) == 0 {
+	if len(v.held) == 0 && !v.missed {
 		v.told = v.modseq
 	}
 	if len(fresh) > 0 {

@@ -204,7 +204,7 @@ func TestWaitOr(t *testing.T) {
 		done := make(chan error, 1)
 		e := c.Encode()
 		go func() {
-			done <- c.WaitOr(news, func() error { e.Raw("* 1 EXISTS").CRLF(); return nil })
+			done <- c.WaitOr(func() error { e.Raw("* 1 EXISTS").CRLF(); return nil }, news, nil)
 		}()
 		for range 3 {
 			news <- struct{}{}

@@ -70,7 +70,7 @@ func (c *Conn) setQuiet(on bool) {
 // Wait waits for the first octet of what the client says next. It fails with
 // ErrStopped or ErrTimeout, or as the connection does.
 func (c *Conn) Wait() error {
-	if c.Buffered() > 0 || c.has {
+	if c.Ready() {
 		if _, stop := c.Stopping(); stop {
 			return ErrStopped
 		}
@@ -118,16 +118,20 @@ func (c *Conn) loginLate() bool {
 	return !c.loginBy.IsZero() && !time.Now().Before(c.loginBy)
 }
 
-// WaitOr is Wait for a client that may be told something meanwhile: tell is
-// called each time that news receives, and what it writes is sent. An error of
-// tell ends the connection.
-func (c *Conn) WaitOr(news <-chan struct{}, tell func() error) error {
-	if c.Buffered() > 0 || c.has {
+// Ready tells whether some of what the client says next has come already.
+func (c *Conn) Ready() bool { return c.Buffered() > 0 || c.has }
+
+// WaitOr is Wait for a client that may be told something meanwhile: tell is called
+// each time that news or more receives, and what it writes is sent. An error of tell
+// ends the connection. Either channel may be nil.
+func (c *Conn) WaitOr(tell func() error, news, more <-chan struct{}) error {
+	if c.Ready() {
 		return c.Wait()
 	}
 	if err := c.Flush(); err != nil {
 		return err
 	}
+	c.release()
 	heard := make(chan error, 1)
 	go func() {
 		c.setQuiet(true)
@@ -150,15 +154,16 @@ func (c *Conn) WaitOr(news <-chan struct{}, tell func() error) error {
 		case err := <-heard:
 			return err
 		case <-news:
-			err := tell()
-			if err == nil {
-				err = c.Flush()
-			}
-			if err != nil {
-				c.Abort()
-				<-heard
-				return err
-			}
+		case <-more:
+		}
+		err := tell()
+		if err == nil {
+			err = c.Flush()
+		}
+		if err != nil {
+			c.Abort()
+			<-heard
+			return err
 		}
 	}
 }

@@ -51,6 +51,9 @@ type Mailbox struct {
 	Messages, Unseen, Deleted uint32
 	// Size is the sum of the messages' sizes as IMAP shows them.
 	Size int64
+	// Recent is the lowest UID that no session has been told of (see TakeRecent):
+	// entries from it on are \Recent (RFC 3501 section 2.3.2).
+	Recent UID
 }
 
 // Flags are the flags of one message: system flags as bits, keywords sorted,
@@ -202,6 +205,12 @@ type Mailboxes interface {
 	// Expunge removes the entries that have \Deleted set, of those given, or
 	// of all if uids is nil, and returns their UIDs.
 	Expunge(id MailboxID, uids []UID) ([]UID, error)
+	// TakeRecent notes that a session is told of the entries up to a UID, and returns
+	// the lowest that none had been told of before: those from there on are \Recent
+	// in that session, and in no other. It costs no commit. Close keeps what was
+	// noted; a crash may make entries recent again that no change of the mailbox
+	// has followed.
+	TakeRecent(id MailboxID, upto UID) (from UID, err error)
 	// Watch returns a channel that receives after something changed in the
 	// mailbox, at most one signal held; stop ends it. Watching a mailbox that
 	// is deleted receives once.

@@ -283,7 +283,7 @@ func (c *checker) rebuildRow(b *box) (*fix, error) {
 	}
 	row := b.counts
 	row.ID, row.Account, row.Name = b.id, lostAccount, fmt.Sprintf("mailbox %d", b.id)
-	row.UIDNext, row.ModSeq = max(row.UIDNext, 1), max(row.ModSeq, 1)
+	row.UIDNext, row.ModSeq, row.Recent = max(row.UIDNext, 1), max(row.ModSeq, 1), 1
 	if owner, ok := c.owners[b.id]; ok {
 		row.Account, row.Name = owner[0], owner[1]
 	}

@@ -55,8 +55,14 @@ func TestRecordsRoundTrip(t *testing.T) {
 	same(t, task, task.encode(), decodeTask)
 	dest := destinationRecord{failures: 4, until: at, last: status}
 	same(t, dest, dest.encode(), decodeDestination)
-	row := spool.Mailbox{ID: 5, Account: "a", Name: "B/ü", Use: spool.UseJunk, UIDValidity: 1, UIDNext: 2, ModSeq: 3, Messages: 4, Unseen: 5, Deleted: 6, Size: 7}
+	row := spool.Mailbox{ID: 5, Account: "a", Name: "B/ü", Use: spool.UseJunk, UIDValidity: 1, UIDNext: 2, ModSeq: 3, Messages: 4, Unseen: 5, Deleted: 6, Size: 7, Recent: 2}
 	same(t, row, encodeMailbox(&row), func(p []byte) (spool.Mailbox, error) { return decodeMailbox(5, p) })
+	// Up to format 5 the rows did not have it: nothing was recent.
+	older := encodeMailbox(&row)
+	older[0], older = recordVersion, older[:len(older)-1]
+	if got, err := decodeMailbox(5, older); err != nil || got != row {
+		t.Errorf("a row of format 5 reads as %+v, %v", got, err)
+	}
 	entry := spool.Entry{
 		UID: 8, Message: mail.ID{9}, Flags: spool.Flags{System: spool.Seen | spool.Draft, Keywords: []string{"$Junk", "x"}},
 		InternalDate: at, Saved: at.Add(1), Prefix: []byte("Return-Path: <>\r\n"), Size: 77, ModSeq: 1 << 40,

@@ -299,6 +299,7 @@ type tx struct {
 	entries int
 	size    int64
 	mark    mark // its number, if it is the committer's
+	recent  *recents // what row looks up; nil for nothing
 	values  bool // one of them goes to the value log
 	// tasks are those that it adds and takes away.
 	tasks map[spool.Destination]*spool.TaskCounts
@@ -306,7 +307,7 @@ type tx struct {
 	touched []spool.Touched
 }
 
-func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true)} }
+func (e *Engine) begin() *tx { return &tx{txn: e.db.NewTransaction(true), recent: &e.recent} }
 
 func (t *tx) discard()      { t.txn.Discard() }
 func (t *tx) commit() error { return t.txn.Commit() }

@@ -100,6 +100,7 @@ type Engine struct {
 
 	queue   queue
 	watch   watchers
+	recent  recents
 	sweeper sweeper
 	tally   tally
 }
@@ -286,6 +287,7 @@ func (e *Engine) Close() error {
 	e.background.closing.Store(true)
 	e.life.Unlock()
 	e.users.Wait()
+	e.keepRecent()
 	close(e.closing)
 	<-e.stopped
 	<-e.sweeper.stopped
@@ -317,7 +319,7 @@ func (e *Engine) enter() error {
 func (e *Engine) leave() { e.users.Done() }
 
 // view opens a snapshot.
-func (e *Engine) view() *tx { return &tx{txn: e.db.NewTransaction(false)} }
+func (e *Engine) view() *tx { return &tx{txn: e.db.NewTransaction(false), recent: &e.recent} }
 
 // Healthy returns nil while the engine takes changes; a watchdog asks it.
 func (e *Engine) Healthy() error {

@@ -35,8 +35,15 @@ func (t *tx) mailboxID(account, name string) (spool.MailboxID, error) {
 	return spool.MailboxID(id), err
 }
 
-// row loads a mailbox; spool.ErrNoMailbox if it is gone.
+// row loads a mailbox; spool.ErrNoMailbox if it is gone. What sessions were
+// told of since it was stored is in it, so that whoever stores it keeps that.
 func (t *tx) row(id spool.MailboxID) (spool.Mailbox, error) {
+	m, err := t.storedRow(id)
+	m.Recent = max(m.Recent, t.recent.of(id))
+	return m, err
+}
+
+func (t *tx) storedRow(id spool.MailboxID) (spool.Mailbox, error) {
 	m, err := load(t, mailboxKey(kMailbox, id), func(p []byte) (spool.Mailbox, error) { return decodeMailbox(id, p) })
 	if errors.Is(err, spool.ErrNotFound) {
 		return m, fmt.Errorf("mailbox %d: %w", id, spool.ErrNoMailbox)
@@ -82,6 +89,7 @@ func (t *tx) create(account, name string, use spool.Use, now time.Time) (spool.M
 		UIDValidity: uint32(validity),
 		UIDNext:     1,
 		ModSeq:      1,
+		Recent:      1,
 	}
 	if err := t.set(nameKey(kName, account, name), encodeCounter(id)); err != nil {
 		return m, err
@@ -306,6 +314,7 @@ func (t *tx) drop(m *spool.Mailbox) error {
 }
 
 func (e *Engine) dropped(id spool.MailboxID) {
+	e.recent.forget(id)
 	e.sweeper.mailbox(id)
 	e.watch.notify([]spool.MailboxID{id})
 }

@@ -10,7 +10,7 @@ import (
 
 // formatVersion is what this engine writes. An older format is migrated at
 // Open, a newer one is refused.
-const formatVersion = 1 + 4 // one more than there are migrations
+const formatVersion = 1 + 5 // one more than there are migrations
 
 // migration leads from one format to the next. Its run may be ended by a crash
 // at any point and is then called again from the beginning, on what its
@@ -28,6 +28,7 @@ func migrations() []migration {
 		{"the index of mailboxes, by which they open without reading their entries", indexMailboxes},
 		{"long bodies move to segments", packBodies},
 		{"the index of the queue, by which senders take turns", reorderQueue},
+		{"which messages are recent, in the rows of the mailboxes", func(*Engine) error { return nil }},
 	}
 }
 

@@ -357,8 +357,13 @@ func decodeDestination(payload []byte) (r destinationRecord, err error) {
 	return r, d.end()
 }
 
+// mailboxRecentVersion is the layout of a mailbox's row that tells which messages
+// are recent. Where there is only recordVersion, as up to format 5, none is.
+const mailboxRecentVersion = 2
+
 func encodeMailbox(m *spool.Mailbox) []byte {
 	e := newRecord()
+	e.b[0] = mailboxRecentVersion
 	e.string(m.Account)
 	e.string(m.Name)
 	e.string(string(m.Use))
@@ -369,11 +374,16 @@ func encodeMailbox(m *spool.Mailbox) []byte {
 	e.uint(uint64(m.Unseen))
 	e.uint(uint64(m.Deleted))
 	e.uint(uint64(m.Size))
+	e.uint(uint64(m.Recent))
 	return e.b
 }
 
 func decodeMailbox(id spool.MailboxID, payload []byte) (m spool.Mailbox, err error) {
-	d := openRecord(payload)
+	d := &dec{b: payload}
+	version := d.byte()
+	if version != recordVersion && version != mailboxRecentVersion {
+		d.fail()
+	}
 	m.ID = id
 	m.Account = d.string()
 	m.Name = d.string()
@@ -385,6 +395,9 @@ func decodeMailbox(id spool.MailboxID, payload []byte) (m spool.Mailbox, err err
 	m.Unseen = uint32(d.uint())
 	m.Deleted = uint32(d.uint())
 	m.Size = int64(d.uint())
+	if m.Recent = m.UIDNext; version == mailboxRecentVersion {
+		m.Recent = spool.UID(d.uint())
+	}
 	return m, d.end()
 }
 

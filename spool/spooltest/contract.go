@@ -37,7 +37,7 @@ func Run(t *testing.T, open Opener) {
 	tests := slices.Concat(
 		intakeTests(), togetherTests(), bodyTests(),
 		leaseTests(), destinationTests(), settleTests(), orderTests(), timerTests(), adminTests(), countTests(),
-		mailboxTests(), renameTests(), entryTests(), overviewTests(), flagTests(), transferTests(), changeTests(), storyTests(), searchTests(), attributeTests(),
+		mailboxTests(), renameTests(), entryTests(), overviewTests(), recentTests(), flagTests(), transferTests(), changeTests(), storyTests(), searchTests(), attributeTests(),
 	)
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) { c.run(newContract(t, open)) })

@@ -344,6 +344,9 @@ func auditMailbox(row spool.Mailbox, entries []spool.Entry) (faults []string) {
 			note("UID %d has ModSeq %d, the mailbox %d", e.UID, e.ModSeq, row.ModSeq)
 		}
 	}
+	if row.Recent < 1 || row.Recent > row.UIDNext {
+		note("recent from UID %d on, UIDNEXT %d", row.Recent, row.UIDNext)
+	}
 	if row.Messages != count.Messages || row.Unseen != count.Unseen || row.Deleted != count.Deleted || row.Size != count.Size {
 		note("counts are messages %d, unseen %d, deleted %d, size %d; recounted %d, %d, %d, %d",
 			row.Messages, row.Unseen, row.Deleted, row.Size,

@@ -285,6 +285,21 @@ func (m *Memory) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, err
 	return out, nil
 }
 
+// TakeRecent implements spool.Mailboxes.
+func (m *Memory) TakeRecent(id spool.MailboxID, upto spool.UID) (spool.UID, error) {
+	if err := m.enter(OpMailboxes); err != nil {
+		return 0, err
+	}
+	defer m.mu.Unlock()
+	b, err := m.byID(id)
+	if err != nil {
+		return 0, err
+	}
+	from := b.row.Recent
+	b.row.Recent = max(from, min(upto, b.row.UIDNext-1)+1)
+	return from, nil
+}
+
 // Watch implements spool.Mailboxes.
 func (m *Memory) Watch(id spool.MailboxID) (<-chan struct{}, func()) {
 	m.mu.Lock()

@@ -48,6 +48,7 @@ func (m *Memory) addMailbox(account, name string, use spool.Use) *memoryMailbox 
 		UIDValidity: m.lastValidity,
 		UIDNext:     1,
 		ModSeq:      1,
+		Recent:      1,
 	}}
 	m.mailboxes[b.row.ID] = b
 	m.accounts.Note(spool.Touched{Account: account})

@@ -61,12 +61,14 @@ type actor struct {
 }
 
 type play struct {
-	t        *testing.T
-	h        *house
-	file     string
-	line     int
-	raw      bool
-	plain    bool
+	t     *testing.T
+	h     *house
+	file  string
+	line  int
+	raw   bool
+	plain bool
+	// recent tells that the dialogue speaks of \Recent.
+	recent   bool
 	limit    int64
 	notified int
 	users    map[string]string
@@ -89,6 +91,9 @@ func (p *play) house() *house {
 		p.h = newHouse(p.t, func(o *Options) {
 			o.ImplicitTLS = !p.plain
 			o.MaxAppend, o.MaxNotified = p.limit, p.notified
+			if !p.recent {
+				o.Mailboxes = told{o.Mailboxes}
+			}
 			o.Shared = p.shared
 			if p.progress {
 				o.progress = -1
@@ -237,6 +242,8 @@ func (p *play) until(a *actor, want string) {
 //
 //	raw                        connections are not greeted and logged in
 //	plain                      the server begins without TLS
+//	recent                     messages are \Recent to whom they are told first;
+//	                           without it none ever is
 //	limit N                    MaxAppend
 //	notified N                 MaxNotified
 //	progress                   progress is told for each message that is looked at
@@ -278,6 +285,8 @@ func (p *play) direct(f []string) {
 		p.progress = true
 	case "plain":
 		p.plain, p.raw = true, true
+	case "recent":
+		p.recent = true
 	case "limit":
 		p.limit, _ = strconv.ParseInt(f[1], 10, 64)
 	case "notified":

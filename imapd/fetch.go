@@ -270,7 +270,7 @@ func (s *session) writeEntry(w *items, e *spool.Entry, q *query, marked bool) {
 		w.item("UID ").Number32(uint32(e.UID))
 	}
 	if q.flags || marked {
-		writeFlags(w.item("FLAGS "), e.Flags)
+		s.writeFlags(w.item("FLAGS "), e)
 		if e.ModSeq > s.box.view.ModSeq() {
 			s.box.view.Own([]spool.Entry{*e})
 		}

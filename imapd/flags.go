@@ -38,36 +38,24 @@ func systemFlag(f imap.Flag) spool.SystemFlags {
 	return 0
 }
 
-// flagList is how flags are shown. What could not stand in a response is left
-// out.
-func flagList(f spool.Flags) []imap.Flag {
-	list := make([]imap.Flag, 0, 5+len(f.Keywords))
-	for _, flag := range systemFlags() {
-		if f.System&systemFlag(flag) != 0 {
-			list = append(list, flag)
-		}
-	}
-	for _, k := range f.Keywords {
-		if isKeyword(k) {
-			list = append(list, imap.Flag(k))
-		}
-	}
-	return list
-}
-
-// writeFlags writes what flagList returns.
-func writeFlags(w *wire.Encoder, f spool.Flags) {
+// writeFlags writes the flags of a message in the selected mailbox. What could not
+// stand in a response is left out.
+func (s *session) writeFlags(w *wire.Encoder, e *spool.Entry) *wire.Encoder {
 	sep := "("
 	for _, flag := range [...]struct {
 		bit  spool.SystemFlags
 		name string
 	}{{spool.Answered, `\Answered`}, {spool.Flagged, `\Flagged`}, {spool.Deleted, `\Deleted`}, {spool.Seen, `\Seen`}, {spool.Draft, `\Draft`}} {
-		if f.System&flag.bit != 0 {
+		if e.Flags.System&flag.bit != 0 {
 			w.Raw(sep).Raw(flag.name)
 			sep = " "
 		}
 	}
-	for _, k := range f.Keywords {
+	if !s.has(rev2) && s.box.view.Recent(e.UID) {
+		w.Raw(sep).Raw(recentFlag)
+		sep = " "
+	}
+	for _, k := range e.Flags.Keywords {
 		if isKeyword(k) {
 			w.Raw(sep).Raw(k)
 			sep = " "
@@ -76,7 +64,7 @@ func writeFlags(w *wire.Encoder, f spool.Flags) {
 	if sep == "(" {
 		w.Raw(sep)
 	}
-	w.Raw(")")
+	return w.Raw(")")
 }
 
 // isKeyword follows flag-keyword of RFC 9051 section 9.
@@ -98,7 +86,7 @@ func parseFlags(list []imap.Flag) (spool.Flags, error) {
 		switch {
 		case bit != 0:
 			f.System |= bit
-		case strings.EqualFold(string(flag), `\Recent`):
+		case strings.EqualFold(string(flag), recentFlag):
 		case strings.HasPrefix(string(flag), `\`) || !isKeyword(string(flag)):
 			return f, bad("No such flag")
 		case len(flag) > maxKeyword:
@@ -141,6 +129,7 @@ func (b *selection) know(keyword string) bool {
 		return false
 	}
 	b.keywords[key] = keyword
+	b.vocabulary.add(keyword)
 	return true
 }
 
@@ -153,6 +142,13 @@ func (b *selection) spelled(keywords []string) []string {
 	}
 	slices.Sort(keywords)
 	return keywords
+}
+
+// listen takes over the keywords that other sessions know.
+func (b *selection) listen() {
+	more := b.vocabulary.since(b.heard)
+	b.heard += len(more)
+	b.note(spool.Flags{Keywords: more})
 }
 
 // storeFlags reads the flags of a STORE, with parentheses or without.

@@ -302,6 +302,7 @@ func (s *session) leave() {
 			put(&n.entries, v.Mailbox())
 		}
 	}
+	s.srv.opt.Keywords.leave(s.box.view.Mailbox(), s.box.vocabulary)
 	s.box = nil
 }
 

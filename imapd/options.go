@@ -64,6 +64,9 @@ type Options struct {
 	// Shared are the mailboxes that no account owns.
 	Shared []Shared
 
+	// Keywords are shared by the servers of one spool; nil for one that serves alone.
+	Keywords *Keywords
+
 	// Quota bounds what accounts keep; nil does not.
 	Quota Quotas
 
@@ -112,6 +115,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Keywords == nil {
+		o.Keywords = new(Keywords)
 	}
 	if o.Quota == nil {
 		o.Quota = unlimited{}

@@ -42,6 +42,7 @@ func (s *session) pollSelected(expunge bool) {
 			s.box.note(e.Entry.Flags)
 		}
 	}
+	s.box.listen()
 	s.tellKeywords()
 	var gone []view.Removed
 	var fresh []spool.UID
@@ -63,6 +64,7 @@ func (s *session) pollSelected(expunge bool) {
 		}
 	}
 	s.tellGone(gone)
+	s.tellRecent()
 	s.follow(fresh)
 	s.box.mine = nil
 }
@@ -104,7 +106,7 @@ func (s *session) tellFlags(seq uint32, e spool.Entry) {
 	if !s.has(uidonly) {
 		s.out.Raw("UID ").Number32(uint32(e.UID)).Raw(" ")
 	}
-	s.out.Raw("FLAGS ").Flags(flagList(e.Flags))
+	s.writeFlags(s.out.Raw("FLAGS "), &e)
 	if s.has(condstore) {
 		s.out.Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 	}

@@ -141,6 +141,10 @@ func (p *searchParser) key(word string) criterion {
 		}
 		return bySeq(d.ParseSet(word))
 	}
+	switch word {
+	case "RECENT", "NEW", "OLD":
+		return byRecent(word)
+	}
 	if k, ok := flagKey(word); ok {
 		return plain(k)
 	}
@@ -173,13 +177,25 @@ func bySeq(set wire.Set) criterion {
 	}
 }
 
+// byRecent makes the keys of IMAP4rev1 that ask for \Recent.
+func byRecent(word string) criterion {
+	return func(at scope) (search.Key, error) {
+		k := search.Recent(at.view.Recent)
+		switch word {
+		case "NEW":
+			return search.And(k, search.Not(search.Flag(imap.FlagSeen))), nil
+		case "OLD":
+			return search.Not(k), nil
+		}
+		return k, nil
+	}
+}
+
 // flagKey returns the keys that have no argument.
 func flagKey(word string) (search.Key, bool) {
 	switch word {
-	case "ALL", "OLD":
+	case "ALL":
 		return search.Key{}, true
-	case "RECENT", "NEW":
-		return search.Nothing(), true
 	case "ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN":
 		return search.Flag(imap.Flag(`\` + word[:1] + strings.ToLower(word[1:]))), true
 	case "UNANSWERED", "UNDELETED", "UNDRAFT", "UNFLAGGED", "UNSEEN":

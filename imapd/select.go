@@ -98,14 +98,19 @@ func (s *session) open(name string, readOnly bool, back *resync) error {
 	}
 	box := &selection{view: v, name: p.name, readOnly: readOnly, keywords: make(map[string]string)}
 	box.rights, box.owner, box.foreign = p.rights, p.row.Account, p.row.Account != s.account
-	for _, k := range sum.Keywords {
-		box.know(k)
+	if err := v.TrackRecent(!readOnly && box.changes()); err != nil {
+		return s.failure("select", err)
 	}
+	box.recent = v.CountRecent()
+	box.vocabulary = s.srv.opt.Keywords.join(p.row.ID)
 	s.box = box
+	box.note(spool.Flags{Keywords: sum.Keywords})
+	box.listen()
+	box.moreKeywords = false // SELECT tells them
 	s.opened(sum)
 	if back != nil && back.validity == sum.Mailbox.UIDValidity {
 		if err := s.resync(back, p.row.ID); err != nil {
-			s.box = nil
+			s.leave()
 			return s.failure("select", err)
 		}
 	}
@@ -120,7 +125,7 @@ func (s *session) opened(sum view.Summary) {
 	box, row := s.box, sum.Mailbox
 	s.out.Raw("* ").Number32(box.view.Len()).Raw(" EXISTS").CRLF()
 	if !s.has(rev2) {
-		s.out.Raw("* 0 RECENT").CRLF()
+		s.out.Raw("* ").Number32(box.recent).Raw(" RECENT").CRLF()
 		if sum.FirstUnseen > 0 && !s.has(uidonly) {
 			s.out.Raw("* OK [UNSEEN ").Number32(sum.FirstUnseen).Raw("] First unseen message").CRLF()
 		}

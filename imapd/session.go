@@ -92,6 +92,12 @@ type selection struct {
 	// moreKeywords is set.
 	keywords     map[string]string
 	moreKeywords bool
+	// vocabulary are those that other sessions know; heard is how many of them
+	// were looked at.
+	vocabulary *vocabulary
+	heard      int
+	// recent is how many messages the client was told to be \Recent.
+	recent uint32
 	// saved is the result of SEARCH RETURN (SAVE).
 	saved []spool.UID
 	// contexts are the searches whose results are kept up to date; followed is
@@ -105,7 +111,8 @@ type selection struct {
 // end gives back what the session holds.
 func (s *session) end() {
 	s.notify.stop()
-	s.notify, s.box = nil, nil
+	s.notify = nil
+	s.leave()
 	if s.account != "" {
 		s.srv.gate.logout(s.account)
 		s.account = ""

@@ -67,6 +67,13 @@ func (s *session) tellStatus(row spool.Mailbox, items []string) error {
 			}
 		}
 	}
+	var recent uint32
+	if slices.Contains(items, "RECENT") {
+		var err error
+		if recent, err = s.countRecent(&row); err != nil {
+			return err
+		}
+	}
 	s.out.Raw("* STATUS ").Mailbox(row.Name).Raw(" (")
 	for i, item := range items {
 		if i > 0 {
@@ -77,7 +84,7 @@ func (s *session) tellStatus(row spool.Mailbox, items []string) error {
 		case "MESSAGES":
 			s.out.Number32(row.Messages)
 		case "RECENT":
-			s.out.Raw("0")
+			s.out.Number32(recent)
 		case "UIDNEXT":
 			s.out.Number32(uint32(row.UIDNext))
 		case "UIDVALIDITY":

@@ -134,9 +134,9 @@ func (s *session) stored(out *spool.Flagging, q *storing, byUID bool) {
 		case q.silent: // RFC 7162 section 3.1.3
 			s.out.Raw("MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 		case s.has(condstore):
-			s.out.Raw("FLAGS ").Flags(flagList(e.Flags)).Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
+			s.writeFlags(s.out.Raw("FLAGS "), &e).Raw(" MODSEQ (").Number(uint64(e.ModSeq)).Raw(")")
 		default:
-			s.out.Raw("FLAGS ").Flags(flagList(e.Flags))
+			s.writeFlags(s.out.Raw("FLAGS "), &e)
 		}
 		s.out.Raw(")").CRLF()
 	}

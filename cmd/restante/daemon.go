@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"restante/imapd"
 	"restante/internal/certs"
 	"restante/internal/config"
 	"restante/internal/control"
@@ -42,6 +43,7 @@ type daemon struct {
 	spool      *badger.Engine
 	history    *history.Keeper
 	room       *quota.Keeper // how much accounts may keep
+	keywords   imapd.Keywords
 	certs      *certs.Store
 	accounts   *directory.Directory
 	routes     *relay.Routes

@@ -135,7 +135,8 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 	l := cfg.IMAP
 	opt := imapd.Options{
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
-		Quota: d.room, Shared: sharedMailboxes(cfg),
+		Keywords: &d.keywords,
+		Quota:    d.room, Shared: sharedMailboxes(cfg),
 		Story: d.history.Note,
 		TLS:   d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
 		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections,

@@ -230,6 +230,11 @@ func ID(id string) Key {
 	return entry(func(e *spool.Entry) bool { return e.Message.String() == id })
 }
 
+// Recent is for messages of which recent is true.
+func Recent(recent func(spool.UID) bool) Key {
+	return entry(func(e *spool.Entry) bool { return recent(e.UID) })
+}
+
 // Nothing matches nothing.
 func Nothing() Key { return entry(func(*spool.Entry) bool { return false }) }
 

@@ -70,6 +70,8 @@ type View struct {
 	own map[spool.UID]spool.ModSeq
 	// missed tells that the client does not hear of everything.
 	missed bool
+
+	recent recent
 }
 
 // Summary is what is found out on the way when a view is opened.
@@ -241,6 +243,11 @@ func (v *View) sync(expunge bool) ([]Event, error) {
 			return nil, fmt.Errorf("sync: %w", err)
 		}
 		flags = append(flags, e)
+	}
+	if len(fresh) > 0 {
+		if err := v.findRecent(v.top+1, fresh[len(fresh)-1]); err != nil {
+			return nil, fmt.Errorf("sync: %w", err)
+		}
 	}
 	for _, uid := range gone {
 		v.held[uid] = true

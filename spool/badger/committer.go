@@ -298,9 +298,9 @@ type tx struct {
 	dead    []segment.Ref // pieces of the long ones
 	entries int
 	size    int64
-	mark    mark // its number, if it is the committer's
+	mark    mark     // its number, if it is the committer's
 	recent  *recents // what row looks up; nil for nothing
-	values  bool // one of them goes to the value log
+	values  bool     // one of them goes to the value log
 	// tasks are those that it adds and takes away.
 	tasks map[spool.Destination]*spool.TaskCounts
 	// touched is what those who watch accounts are told.

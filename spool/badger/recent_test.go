@@ -58,7 +58,7 @@ func TestRecentCostsNoCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Copy(box, []spool.UID{2}, gone.ID); err != nil {
+	if _, err := e.Copy(box, []spool.UID{2}, gone.ID, spool.FlagMask{}); err != nil {
 		t.Fatal(err)
 	}
 	if from, err := e.TakeRecent(gone.ID, 1); from != 1 || err != nil {

@@ -46,11 +46,11 @@ func testRecent(c *contract) {
 	_, err = c.store.Expunge(id, nil)
 	c.must(err)
 	take(id, 0, next+1)
-	copied, err := c.store.Copy(id, u[1:2], id)
+	copied, err := c.store.Copy(id, u[1:2], id, spool.FlagMask{})
 	c.must(err)
 	take(id, copied.Target[0], copied.Target[0])
 	other := c.create("alice", "other").ID
-	moved, err := c.store.Move(id, u[2:3], other)
+	moved, err := c.store.Move(id, u[2:3], other, spool.FlagMask{})
 	c.must(err)
 	take(other, moved.Target[0], moved.Target[0])
 	c.must(c.store.RenameMailbox("alice", "other", "third"))

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -9,12 +10,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// believed is a message as a client knows it; uid 0 and flags "?" are unknown.
+// believed is a message as a client knows it; uid 0, flags "?" and modseq 0 are
+// unknown.
 type believed struct {
-	uid   uint32
-	flags string
+	uid    uint32
+	flags  string // without \Recent
+	recent bool
+	modseq uint64
 }
 
 type modelClient struct {
@@ -29,19 +34,43 @@ type modelClient struct {
 	remembered map[uint32]string
 	highest    uint64
 	found      []uint32
+	// keywords are those that FLAGS has announced.
+	keywords map[string]bool
+	// recent is what RECENT said; selection tells one SELECT from another.
+	recent    int
+	selection string
+	selected  int
 }
 
 // learn asks for all UIDs and flags.
 func (m *model) learn(c *modelClient) {
-	m.say(c, "UID FETCH 1:* (FLAGS)")
+	m.say(c, "UID FETCH 1:* ("+c.items()+")")
 	m.compare(c)
+}
+
+// items are what a client asks for of flags.
+func (c *modelClient) items() string {
+	if c.ability == "" {
+		return "FLAGS"
+	}
+	return "FLAGS MODSEQ"
+}
+
+// mustSay is say with a command that must not fail.
+func (m *model) mustSay(c *modelClient, command string) {
+	m.t.Helper()
+	if reply := m.say(c, command); !strings.HasPrefix(reply, "OK") {
+		m.fatalf(c, "%s", reply)
+	}
 }
 
 var (
 	modelFetch    = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
 	modelUID      = regexp.MustCompile(`\bUID (\d+)`)
 	modelFlagList = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
-	modelNumber   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
+	modelModSeq   = regexp.MustCompile(`\bMODSEQ \((\d+)\)`)
+	modelFlags0   = regexp.MustCompile(`^\* FLAGS \(([^)]*)\)$`)
+	modelNumber   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE|RECENT)$`)
 	modelHighest  = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
 	modelVanished = regexp.MustCompile(`^\* VANISHED( \(EARLIER\))? (\S+)$`)
 )
@@ -51,7 +80,17 @@ func (m *model) say(c *modelClient, command string) string {
 	m.t.Helper()
 	m.log = append(m.log, "C"+c.name+": "+command)
 	c.holding = strings.HasPrefix(command, "FETCH") || strings.HasPrefix(command, "STORE") || strings.HasPrefix(command, "SEARCH")
+	if strings.HasPrefix(command, "SELECT") {
+		c.selected++
+		c.selection, c.recent = fmt.Sprintf("%s.%d", c.name, c.selected), 0
+	}
 	go io.WriteString(c.conn, "t "+command+"\r\n")
+	return m.listen(c)
+}
+
+// listen takes in responses up to the tagged reply, which it returns.
+func (m *model) listen(c *modelClient) string {
+	m.t.Helper()
 	for {
 		line, err := c.r.ReadString('\n')
 		line = strings.TrimRight(line, "\r\n")
@@ -75,6 +114,8 @@ func (m *model) hear(c *modelClient, line string) {
 	if f := modelNumber.FindStringSubmatch(line); f != nil {
 		n, _ := strconv.Atoi(f[1])
 		switch {
+		case f[2] == "RECENT":
+			c.recent = n
 		case f[2] == "EXISTS" && n < len(c.view):
 			m.fatalf(c, "EXISTS makes the mailbox smaller")
 		case f[2] == "EXISTS":
@@ -86,10 +127,17 @@ func (m *model) hear(c *modelClient, line string) {
 		case n < 1 || n > len(c.view):
 			m.fatalf(c, "EXPUNGE of no message")
 		default:
-			if uid := c.view[n-1].uid; uid != 0 && m.box[uid] != "" {
+			if uid := c.view[n-1].uid; uid != 0 && m.has(uid) {
 				m.fatalf(c, "UID %d is told to be gone", uid)
 			}
 			c.view = slices.Delete(c.view, n-1, n)
+		}
+		return
+	}
+	if f := modelFlags0.FindStringSubmatch(line); f != nil {
+		c.keywords = make(map[string]bool)
+		for _, k := range strings.Fields(f[1]) {
+			c.keywords[k] = true
 		}
 		return
 	}
@@ -125,7 +173,7 @@ func (m *model) vanish(c *modelClient, set string, earlier bool) {
 		from, _ := strconv.Atoi(a)
 		to, _ := strconv.Atoi(b)
 		for uid := uint32(from); uid <= uint32(to); uid++ {
-			if m.box[uid] != "" {
+			if m.has(uid) {
 				m.fatalf(c, "UID %d is told to have vanished", uid)
 			}
 			if earlier {
@@ -133,6 +181,13 @@ func (m *model) vanish(c *modelClient, set string, earlier bool) {
 				continue
 			}
 			i := slices.IndexFunc(c.view, func(b believed) bool { return b.uid == uid })
+			if i < 0 && m.box == nil {
+				// It came and went before the client learned its UID.
+				i = slices.IndexFunc(append(slices.Clone(c.view), believed{uid: uid + 1}), func(b believed) bool { return b.uid > uid }) - 1
+				if i >= 0 && c.view[i].uid != 0 {
+					i = -1
+				}
+			}
 			if i < 0 {
 				m.fatalf(c, "UID %d has vanished, which was never there", uid)
 			}
@@ -155,8 +210,19 @@ func (m *model) fetched(c *modelClient, seq int, items string) {
 		b.uid = uint32(uid)
 	}
 	if f := modelFlagList.FindStringSubmatch(items); f != nil {
-		b.flags = modelFlags(strings.Fields(f[1])...)
-		if b.uid != 0 && m.box[b.uid] != b.flags {
+		list := strings.Fields(f[1])
+		for _, flag := range list {
+			if !c.keywords[flag] && flag != `\Recent` {
+				m.fatalf(c, "%s was not announced", flag)
+			}
+		}
+		b.flags, b.recent = modelFlags(list...), slices.Contains(list, `\Recent`)
+		if b.recent && b.uid != 0 {
+			if first := m.recent.take(b.uid, c.selection); first != c.selection {
+				m.fatalf(c, "UID %d is recent in session %s and was in %s", b.uid, c.selection, first)
+			}
+		}
+		if b.uid != 0 && m.box != nil && m.box[b.uid] != b.flags {
 			m.fatalf(c, "UID %d has flags %s, not %s", b.uid, m.box[b.uid], b.flags)
 		}
 		if c.remembered != nil && b.uid != 0 {
@@ -166,10 +232,41 @@ func (m *model) fetched(c *modelClient, seq int, items string) {
 			m.fatalf(c, "flags without the UID (RFC 7162 section 3.2.4)")
 		}
 	}
+	if f := modelModSeq.FindStringSubmatch(items); f != nil {
+		n, _ := strconv.ParseUint(f[1], 10, 64)
+		if n < b.modseq {
+			m.fatalf(c, "MODSEQ of message %d went back from %d to %d", seq, b.modseq, n)
+		}
+		b.modseq = n
+	}
 }
 
-// modelFlags writes flags so that they can be compared.
+// has tells whether a message is there, as far as is known.
+func (m *model) has(uid uint32) bool { return m.box != nil && m.box[uid] != "" }
+
+// firstTold is which session was told first of each message, by UID.
+type firstTold struct {
+	mu sync.Mutex
+	by map[uint32]string
+}
+
+// take notes that a message was \Recent in a session, and returns in which it was
+// so first.
+func (f *firstTold) take(uid uint32, session string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil {
+		f.by = make(map[uint32]string)
+	}
+	if f.by[uid] == "" {
+		f.by[uid] = session
+	}
+	return f.by[uid]
+}
+
+// modelFlags writes flags so that they can be compared, without \Recent.
 func modelFlags(list ...string) string {
+	list = slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == `\Recent` })
 	slices.Sort(list)
 	return "(" + strings.Join(slices.Compact(list), " ") + ")"
 }
@@ -177,6 +274,9 @@ func modelFlags(list ...string) string {
 // compare holds what a client believes against the model; it must have heard all.
 func (m *model) compare(c *modelClient) {
 	m.t.Helper()
+	if m.box == nil {
+		return
+	}
 	uids := slices.Sorted(maps.Keys(m.box))
 	if len(uids) != len(c.view) {
 		m.fatalf(c, "%d messages, the client knows %d", len(uids), len(c.view))
@@ -188,5 +288,23 @@ func (m *model) compare(c *modelClient) {
 		if b.uid != 0 && b.flags != "?" && b.flags != m.box[b.uid] {
 			m.fatalf(c, "UID %d has flags %s, the client believes %s", b.uid, m.box[b.uid], b.flags)
 		}
+	}
+	m.compareRecent(c)
+}
+
+// compareRecent holds what RECENT said against the flags, if they are all known.
+func (m *model) compareRecent(c *modelClient) {
+	m.t.Helper()
+	n := 0
+	for _, b := range c.view {
+		if b.flags == "?" {
+			return
+		}
+		if b.recent {
+			n++
+		}
+	}
+	if n != c.recent {
+		m.fatalf(c, "RECENT is %d, and %d messages are", c.recent, n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	h := newHouse(t, nil)
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), h: h, box: make(map[uint32]string), next: 1}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), h: h, box: make(map[uint32]string), next: 1, recent: new(firstTold)}
 	for i, ability := range []string{"", "CONDSTORE", "QRESYNC"} {
 		m.clients = append(m.clients, m.join(i, ability))
 	}
@@ -46,7 +47,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// model is the mailbox as it must be: flags by UID, as modelFlags writes them.
+// model is the mailbox as it must be: flags by UID, as modelFlags writes them. It has
+// no box where others change the mailbox at the same time (TestStress).
 type model struct {
 	t       *testing.T
 	rnd     *rand.Rand
@@ -56,11 +58,20 @@ type model struct {
 	step    int
 	clients []*modelClient
 	log     []string
+	recent  *firstTold
+	// apart tells that the client acts in a goroutine of its own.
+	apart bool
 }
 
+// fatalf ends the test, or the goroutine of a client that has one of its own.
 func (m *model) fatalf(c *modelClient, format string, args ...any) {
 	m.t.Helper()
-	m.t.Fatalf("step %d, client %s: %s\n%s", m.step, c.name, fmt.Sprintf(format, args...), strings.Join(m.log[max(0, len(m.log)-60):], "\n"))
+	fail := m.t.Fatalf
+	if m.apart {
+		defer runtime.Goexit()
+		fail = m.t.Errorf
+	}
+	fail("step %d, client %s: %s\n%s", m.step, c.name, fmt.Sprintf(format, args...), strings.Join(m.log[max(0, len(m.log)-60):], "\n"))
 }
 
 func (m *model) join(i int, ability string) *modelClient {
@@ -98,7 +109,7 @@ func (m *model) act(c *modelClient) {
 	case n < 58:
 		m.expunge(c)
 	case n < 68 && len(c.view) > 0:
-		m.say(c, fmt.Sprintf("FETCH %s (UID FLAGS)", m.someOf(len(c.view))))
+		m.say(c, fmt.Sprintf("FETCH %s (UID %s)", m.someOf(len(c.view)), c.items()))
 	case n < 73 && len(c.view) > 0:
 		m.move(c)
 	case n < 79:
@@ -106,8 +117,7 @@ func (m *model) act(c *modelClient) {
 	case n < 85:
 		m.comeBack(c)
 	case n < 92:
-		m.say(c, "UID FETCH 1:* (FLAGS)")
-		m.compare(c)
+		m.learn(c)
 	default:
 		m.say(c, "NOOP")
 		m.compare(c)
@@ -127,9 +137,8 @@ func (m *model) append(c *modelClient) {
 // number.
 func (m *model) know(c *modelClient) {
 	for asked := false; !asked || slices.ContainsFunc(c.view, func(b believed) bool { return b.uid == 0 }); asked = true {
-		m.say(c, "UID FETCH 1:* (FLAGS)")
+		m.learn(c)
 	}
-	m.compare(c)
 }
 
 // someOf writes a set of numbers up to n.
@@ -178,32 +187,21 @@ func (m *model) store(c *modelClient) {
 	}
 	set := m.someOf(len(c.view))
 	for n := range numbersOf(set, len(c.view)) {
-		uid := c.view[n-1].uid
-		old, there := m.box[uid]
-		if !there {
+		b := &c.view[n-1]
+		if old, there := m.box[b.uid]; there {
+			m.box[b.uid] = changed(old, op, flag)
+		} else if m.box != nil {
 			continue
 		}
-		have := strings.Fields(strings.Trim(old, "()"))
-		switch op {
-		case "+":
-			have = append(have, flag)
-		case "-":
-			have = slices.DeleteFunc(have, func(s string) bool { return s == flag })
-		default:
-			have = []string{flag}
-		}
-		m.box[uid] = modelFlags(have...)
 		if silent != "" {
-			c.view[n-1].flags = m.silently(c.view[n-1].flags, op, flag)
+			b.flags = changed(b.flags, op, flag)
 		}
 	}
-	if reply := m.say(c, fmt.Sprintf("STORE %s %sFLAGS%s (%s)", set, op, silent, flag)); !strings.HasPrefix(reply, "OK") {
-		m.fatalf(c, "%s", reply)
-	}
+	m.mustSay(c, fmt.Sprintf("STORE %s %sFLAGS%s (%s)", set, op, silent, flag))
 }
 
-// silently is what a client believes of flags that it changes with .SILENT.
-func (m *model) silently(old, op, flag string) string {
+// changed is what an operation makes of flags, which are "?" if they are unknown.
+func changed(old, op, flag string) string {
 	have := strings.Fields(strings.Trim(old, "()"))
 	switch {
 	case op == "":

@@ -84,62 +84,87 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 		from, to := q.window.bounds(len(uids))
 		uids = uids[from:to]
 	}
-	asked := len(uids)
 	if q.vanished {
 		// "*" is no bound here: what is gone may have been the last.
 		if err := s.tellVanished(set.Merged(1<<32-1), q.changedSince); err != nil {
 			return s.failure("fetch", err)
 		}
 	}
-	marks := !s.box.readOnly && s.box.rights.has(rightSeen) && q.marksSeen()
-	done := 0
-	var damaged error
-	r := reader{bodies: s.srv.opt.Bodies}
-	defer r.end()
-	for batch := range slices.Chunk(uids, batchMessages) {
-		entries, seen, passed, err := s.read(batch, marks, q.changedSince)
-		if err != nil {
-			return s.failure("fetch", err)
-		}
-		done += passed
-		seq := uint32(0)
-		if err := r.each(r.begin(entries), q.needs(), func(m *message) error {
-			seq = s.box.seqAfter(seq, m.entry.UID)
-			m.seq = seq
-			err := s.ctx.Err()
-			if err == nil {
-				err = s.fetchOne(m, q, seen[m.entry.UID])
-			}
-			switch {
-			case isGone(err):
-			case s.broken:
-				s.log.Error("a message cannot be read to its end, and the connection was cut", "id", m.entry.Message, "err", err)
-				return errBye
-			case errors.Is(err, spool.ErrCorrupt), errors.Is(err, errUnknownEncoding):
-				// The others can be had, and must be, or a client that asks for
-				// all would never get past this one.
-				damaged = err
-				done++
-			case err != nil:
-				return err
-			default:
-				done++
-				s.collected(&m.entry, q)
-			}
-			return nil
-		}); errors.Is(err, errBye) {
+	f := fetching{session: s, query: q, marks: !s.box.readOnly && s.box.rights.has(rightSeen) && q.marksSeen()}
+	f.reader.bodies = s.srv.opt.Bodies
+	defer f.reader.end()
+	switch err := batches(s.box.view.Entries(uids), f.wanted, f.batch); {
+	case errors.Is(err, errBye):
+		return err
+	case err != nil:
+		return s.failure("fetch", err)
+	case errors.Is(f.damaged, errUnknownEncoding):
+		return no(imap.ResponseCodeUnknownCTE, "Transfer encoding is unknown")
+	case f.damaged != nil:
+		return s.failure("fetch", f.damaged)
+	}
+	return some(byUID, len(uids), f.done)
+}
+
+// fetching is a FETCH at work.
+type fetching struct {
+	*session
+	query  *query
+	reader reader
+	marks  bool // \Seen is set
+	// seen are the messages of the batch on which it was not set before.
+	seen map[spool.UID]bool
+	seq  uint32 // of the last message
+	done int    // messages that were there
+	// damaged is why one of them could not be read.
+	damaged error
+}
+
+// wanted tells whether there is something to be told of a message.
+func (f *fetching) wanted(e *spool.Entry) bool {
+	if f.query.changedSince > 0 && e.ModSeq <= f.query.changedSince {
+		f.done++
+		return false
+	}
+	return true
+}
+
+// batch writes what is asked for of some messages.
+func (f *fetching) batch(entries []spool.Entry) error {
+	if f.marks {
+		var err error
+		if f.seen, err = f.markSeen(entries); err != nil {
 			return err
-		} else if err != nil {
-			return s.failure("fetch", err)
 		}
+	}
+	return f.reader.each(f.reader.begin(entries), f.query.needs(), f.message)
+}
+
+// message writes what is asked for of a message.
+func (f *fetching) message(m *message) error {
+	f.seq = f.box.seqAfter(f.seq, m.entry.UID)
+	m.seq = f.seq
+	err := f.ctx.Err()
+	if err == nil {
+		err = f.fetchOne(m, f.query, f.seen[m.entry.UID])
 	}
 	switch {
-	case errors.Is(damaged, errUnknownEncoding):
-		return no(imap.ResponseCodeUnknownCTE, "Transfer encoding is unknown")
-	case damaged != nil:
-		return s.failure("fetch", damaged)
+	case isGone(err):
+	case f.broken:
+		f.log.Error("a message cannot be read to its end, and the connection was cut", "id", m.entry.Message, "err", err)
+		return errBye
+	case errors.Is(err, spool.ErrCorrupt), errors.Is(err, errUnknownEncoding):
+		// The others can be had, and must be, or a client that asks for all would
+		// never get past this one.
+		f.damaged = err
+		f.done++
+	case err != nil:
+		return err
+	default:
+		f.done++
+		f.collected(&m.entry, f.query)
 	}
-	return some(byUID, asked, done)
+	return nil
 }
 
 // collected has the message's story say that it was read.
@@ -170,30 +195,21 @@ func (s *session) tellVanished(ranges []wire.Range, since spool.ModSeq) error {
 	return nil
 }
 
-// read reads entries that have changed since then, and with marks sets \Seen on
-// them; seen are those on which it was not set before, and passed is how many
-// have not changed.
-func (s *session) read(uids []spool.UID, marks bool, since spool.ModSeq) (entries []spool.Entry, seen map[spool.UID]bool, passed int, err error) {
+// markSeen sets \Seen on messages and takes over how they are then. It returns
+// those on which it was not set before.
+func (s *session) markSeen(entries []spool.Entry) (seen map[spool.UID]bool, err error) {
 	var unseen []spool.UID
-	for e, err := range s.box.view.Entries(uids) {
-		if err != nil {
-			return nil, nil, 0, err
-		}
-		if since > 0 && e.ModSeq <= since {
-			passed++
-			continue
-		}
-		entries = append(entries, e)
-		if e.Flags.System&spool.Seen == 0 {
-			unseen = append(unseen, e.UID)
+	for i := range entries {
+		if entries[i].Flags.System&spool.Seen == 0 {
+			unseen = append(unseen, entries[i].UID)
 		}
 	}
-	if !marks || len(unseen) == 0 {
-		return entries, nil, passed, nil
+	if len(unseen) == 0 {
+		return nil, nil
 	}
 	out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), unseen, spool.FlagAdd, spool.Flags{System: spool.Seen}, spool.ModSeqUnbounded)
 	if err != nil {
-		return nil, nil, 0, err
+		return nil, err
 	}
 	seen = make(map[spool.UID]bool, len(out.Changed))
 	for _, e := range out.Changed {
@@ -203,7 +219,7 @@ func (s *session) read(uids []spool.UID, marks bool, since spool.ModSeq) (entrie
 			entries[i] = e
 		}
 	}
-	return entries, seen, passed, nil
+	return seen, nil
 }
 
 // seqAfter returns the number of a message that probably comes next after another.

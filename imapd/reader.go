@@ -1,6 +1,8 @@
 package imapd
 
 import (
+	"iter"
+
 	"restante/internal/mail"
 	"restante/spool"
 )
@@ -32,6 +34,27 @@ type reader struct {
 	work   workspace
 	// done is called after each message that scan is done with.
 	done func()
+}
+
+// batches visits the entries that are wanted, at most batchMessages at a time.
+func batches(list iter.Seq2[spool.Entry, error], wanted func(e *spool.Entry) bool, visit func(entries []spool.Entry) error) error {
+	var batch []spool.Entry
+	for e, err := range list {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, e); !wanted(&batch[len(batch)-1]) {
+			batch = batch[:len(batch)-1]
+			continue
+		}
+		if len(batch) == batchMessages {
+			if err := visit(batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	return visit(batch)
 }
 
 // begin returns a batch of messages with these entries, at most batchMessages.

@@ -138,25 +138,13 @@ func (s *session) scan(v *view.View, k search.Key, uids []spool.UID, n need, vis
 	if last := stages[len(stages)-1]; last.need < n {
 		stages = append(stages, stage{need: n})
 	}
-	entries := make([]spool.Entry, 0, min(len(uids), batchMessages))
-	flush := func() error {
-		defer func() { entries = entries[:0] }()
+	all := func(*spool.Entry) bool { return true }
+	return batches(v.Entries(uids), all, func(entries []spool.Entry) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
 		return r.scan(r.begin(entries), stages, visit)
-	}
-	for e, err := range v.Entries(uids) {
-		if err != nil {
-			return err
-		}
-		if entries = append(entries, e); len(entries) == batchMessages {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return flush()
+	})
 }
 
 // stage is a key and what it needs of messages.

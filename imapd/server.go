@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"restante/imapd/recall"
 	"restante/imapd/wire"
 	"restante/internal/sasl"
 )
@@ -40,6 +41,7 @@ func New(opt Options) *Server {
 		open:      make(map[*session]struct{}),
 		listeners: make(map[net.Listener]struct{}),
 	}
+	s.opt.Mailboxes, s.opt.Bodies = recall.NewMailboxes(opt.Mailboxes), recall.NewBodies(opt.Bodies)
 	s.ending, s.finish = context.WithCancel(context.Background())
 	s.gate = newGate(s.opt)
 	if opt.TLS != nil {

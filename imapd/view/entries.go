@@ -17,10 +17,26 @@ const (
 	maxGap = 8
 )
 
+// recaller is a spool.Mailboxes that may have the entries of UIDs in memory.
+type recaller interface {
+	Recall(id spool.MailboxID, uids []spool.UID) (list iter.Seq[*spool.Entry], ok bool, err error)
+}
+
 // Entries reads the entries of messages in the view; the UIDs must ascend.
 // Those that are gone meanwhile are passed over. It stops at an error.
 func (v *View) Entries(uids []spool.UID) iter.Seq2[spool.Entry, error] {
 	return func(yield func(spool.Entry, error) bool) {
+		if r, is := v.src.(recaller); is {
+			// If it fails the entries are read as far as they can be.
+			if list, ok, err := r.Recall(v.id, uids); ok && err == nil {
+				for e := range list {
+					if !yield(*e, nil) {
+						return
+					}
+				}
+				return
+			}
+		}
 		for len(uids) > 0 {
 			n := min(batchSize, len(uids))
 			batch, err := v.read(uids[:n])
@@ -62,7 +78,10 @@ func (v *View) read(uids []spool.UID) ([]spool.Entry, error) {
 func (v *View) run(uids []spool.UID) int {
 	last, _ := v.Seq(uids[0])
 	for i, uid := range uids[1:] {
-		seq, _ := v.Seq(uid)
+		seq := last + 1
+		if next, ok := v.UID(seq); !ok || next != uid {
+			seq, _ = v.Seq(uid)
+		}
 		if seq > last+1+maxGap {
 			return i + 1
 		}

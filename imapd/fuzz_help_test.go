@@ -23,7 +23,7 @@ func (s *Server) serveLoggedIn(conn net.Conn, account string) <-chan struct{} {
 	go func() {
 		defer close(done)
 		defer cancel()
-		defer conn.Close()
+		defer c.conn.Close()
 		if c.enter(account, account) == nil {
 			c.loop()
 		}

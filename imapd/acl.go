@@ -11,20 +11,30 @@ import (
 	"restante/spool"
 )
 
+// rightsThatTell are those of which one is enough for MYRIGHTS (RFC 4314 section 4).
+const rightsThatTell = rightLookup | rightRead | rightInsert | rightCreate | rightDelete | rightAdmin
+
 // parseACL reads GETACL and MYRIGHTS.
 func (s *session) parseACL(d *wire.Decoder, c call) action {
 	d.Space()
 	name := d.Mailbox(s.rawNames())
 	return func() error {
+		if c.verb == "GETACL" {
+			p, err := s.mailbox(name, rightAdmin)
+			if err != nil {
+				return s.failure("acl", err)
+			}
+			return s.getACL(p)
+		}
 		p, err := s.locate(name)
+		if err == nil && p.rights&rightsThatTell == noRights {
+			err = spool.ErrNoMailbox
+		}
 		if err != nil {
 			return s.failure("acl", err)
 		}
-		if c.verb == "MYRIGHTS" {
-			s.tellRights(p.name, p.rights)
-			return nil
-		}
-		return s.getACL(p)
+		s.tellRights(p.name, p.rights)
+		return nil
 	}
 }
 
@@ -34,9 +44,6 @@ func (s *session) tellRights(name string, r rights) {
 
 // getACL tells the whole ACL, the owner first.
 func (s *session) getACL(p place) error {
-	if !p.rights.has(rightAdmin) {
-		return errNoPerm
-	}
 	attributes, err := s.srv.opt.Mailboxes.Attributes(p.row.ID)
 	if err != nil {
 		return s.failure("acl", err)

@@ -160,7 +160,7 @@ func (in *incoming) begin(m *taken, list []imap.Flag, size int64) (err error) {
 	if in.row.ID == 0 {
 		to, err := in.s.mailbox(in.name, rightInsert)
 		if err != nil {
-			return in.s.tryCreate(in.op, err)
+			return in.s.tryCreate(in.op, in.name, err)
 		}
 		in.row, in.rights = to.row, to.rights
 	}
@@ -216,7 +216,7 @@ func (in *incoming) commit(replaced spool.Place) ([]spool.Deposited, error) {
 	}
 	receipts, err := s.srv.opt.Intake.CommitAll(s.ctx, list, replaced)
 	if err != nil {
-		return nil, s.tryCreate(in.op, err)
+		return nil, s.tryCreate(in.op, in.name, err)
 	}
 	deposited := make([]spool.Deposited, len(receipts))
 	for i, r := range receipts {

@@ -74,9 +74,10 @@ func isLost(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
 }
 
-// tryCreate is failure for the mailbox that something shall be put into.
-func (s *session) tryCreate(op string, err error) error {
-	if errors.Is(err, spool.ErrNoMailbox) {
+// tryCreate is failure for the mailbox that something shall be put into. One that
+// cannot be made is not suggested.
+func (s *session) tryCreate(op, name string, err error) error {
+	if errors.Is(err, spool.ErrNoMailbox) && spool.CheckName(name) == nil {
 		return no(imap.ResponseCodeTryCreate, "No such mailbox; create it first")
 	}
 	return s.failure(op, err)

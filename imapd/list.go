@@ -124,6 +124,9 @@ func (s *session) parseList(d *wire.Decoder, c call) action {
 	if !o.lsub && d.Peek() == '(' {
 		o.extended = true
 		d.List(func() { o.patterns = append(o.patterns, d.Pattern(s.rawNames())) })
+		if len(o.patterns) == 0 {
+			d.Fail("A pattern is missing")
+		}
 	} else {
 		o.patterns = append(o.patterns, d.Pattern(s.rawNames()))
 	}
@@ -276,7 +279,8 @@ type listData struct {
 	attrs []string
 	// below tells of a name below that is subscribed to (CHILDINFO).
 	below bool
-	// oldName is what it was called before it was renamed, or "".
+	// oldName is what it was called before it was renamed, or by a client that knows
+	// it under another name, or "".
 	oldName string
 }
 
@@ -285,7 +289,7 @@ func (s *session) listed(verb string, data listData) {
 	if data.below {
 		s.out.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
 	}
-	if data.oldName != "" {
+	if data.oldName != "" && data.oldName != data.name {
 		s.out.Raw(` ("OLDNAME" (`).Mailbox(data.oldName).Raw("))")
 	}
 	s.out.CRLF()

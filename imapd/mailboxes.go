@@ -87,6 +87,9 @@ func (s *session) create(name string, uses []imap.Flag) error {
 		return s.failure("create", err)
 	}
 	s.arranged(name)
+	if told := s.nameOf(row); told != name && s.has(rev2) {
+		s.listed("LIST", listData{name: told, oldName: name}) // RFC 9051 section 6.3.4
+	}
 	return ok("MAILBOXID (" + mailboxID(row.ID) + ")")
 }
 

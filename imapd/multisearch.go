@@ -180,11 +180,7 @@ func (s *session) searchIn(c call, r *results, at scope, key criterion) error {
 		return nil
 	}
 	if err == nil {
-		name := row.Name
-		if row.Account != s.account {
-			name = s.srv.sharedName(row)
-		}
-		s.tellESearch(c, r, found, name, row.UIDValidity)
+		s.tellESearch(c, r, found, s.nameOf(row), row.UIDValidity)
 	}
 	return err
 }

@@ -97,6 +97,9 @@ func (p *searchParser) key(word string) criterion {
 	case "(":
 		var list []criterion
 		d.List(func() { list = append(list, p.key(p.word())) })
+		if len(list) == 0 {
+			d.Fail("A SEARCH key is missing")
+		}
 		return all(list)
 	case "NOT":
 		d.Space()

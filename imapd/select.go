@@ -107,7 +107,7 @@ func (s *session) open(name string, readOnly bool, back *resync) error {
 	box.note(spool.Flags{Keywords: sum.Keywords})
 	box.listen()
 	box.moreKeywords = false // SELECT tells them
-	s.opened(sum)
+	s.opened(sum, name)
 	if back != nil && back.validity == sum.Mailbox.UIDValidity {
 		if err := s.resync(back, p.row.ID); err != nil {
 			s.leave()
@@ -120,8 +120,8 @@ func (s *session) open(name string, readOnly bool, back *resync) error {
 	return ok("READ-WRITE")
 }
 
-// opened tells of a mailbox that was selected.
-func (s *session) opened(sum view.Summary) {
+// opened tells of a mailbox that was selected under a name.
+func (s *session) opened(sum view.Summary, name string) {
 	box, row := s.box, sum.Mailbox
 	s.out.Raw("* ").Number32(box.view.Len()).Raw(" EXISTS").CRLF()
 	if !s.has(rev2) {
@@ -142,7 +142,7 @@ func (s *session) opened(sum view.Summary) {
 	s.out.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(row.ModSeq)).Raw("] Highest").CRLF()
 	s.out.Raw("* OK [MAILBOXID (").Raw(mailboxID(row.ID)).Raw(")] Mailbox ID").CRLF()
 	if s.has(rev2) {
-		s.out.Raw(`* LIST () "/" `).Mailbox(box.name).CRLF()
+		s.listed("LIST", listData{name: box.name, oldName: name})
 	}
 }
 

@@ -47,7 +47,7 @@ func (s *session) splitName(name string) (owner, inner string, err error) {
 	return owner, inner, nil
 }
 
-// locate looks a mailbox up. One that the client may not know of is not there.
+// locate looks a mailbox up, whatever the client may do with it.
 func (s *session) locate(name string) (place, error) {
 	owner, inner, err := s.splitName(name)
 	if err != nil {
@@ -61,19 +61,28 @@ func (s *session) locate(name string) (place, error) {
 		return place{row, row.Name, allRights}, nil
 	}
 	r, err := s.rightsOf(row)
-	if err == nil && !r.has(rightLookup) {
-		err = fmt.Errorf("%.100q: %w", name, spool.ErrNoMailbox)
-	}
 	return place{row, s.srv.sharedName(row), r}, err
 }
 
-// mailbox is locate for who needs rights.
+// mailbox is locate for who needs rights. To those who have not got them, and may not
+// look it up, it is not there (RFC 4314 section 6).
 func (s *session) mailbox(name string, need rights) (place, error) {
 	p, err := s.locate(name)
-	if err == nil && !p.rights.has(need) {
-		err = errNoPerm
+	switch {
+	case err != nil || p.rights.has(need):
+		return p, err
+	case p.rights.has(rightLookup):
+		return p, errNoPerm
 	}
-	return p, err
+	return p, fmt.Errorf("%.100q: %w", name, spool.ErrNoMailbox)
+}
+
+// nameOf is what the client calls a mailbox.
+func (s *session) nameOf(row spool.Mailbox) string {
+	if row.Account == s.account {
+		return row.Name
+	}
+	return s.srv.sharedName(row)
 }
 
 // sharedName is what others call a mailbox.

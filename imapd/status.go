@@ -44,6 +44,9 @@ func statusItems(d *wire.Decoder) []string {
 			d.Fail("Unknown item of STATUS")
 		}
 	})
+	if len(items) == 0 {
+		d.Fail("STATUS of nothing")
+	}
 	return items
 }
 

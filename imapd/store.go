@@ -198,11 +198,11 @@ func (s *session) transfer(op string, uids []spool.UID, byUID bool, dest string,
 		err = s.roomFor(row.Account, uids)
 	}
 	if err != nil {
-		return spool.Copied{}, s.tryCreate(op, err)
+		return spool.Copied{}, s.tryCreate(op, dest, err)
 	}
 	copied, err := patiently(s, func() (spool.Copied, error) { return f(s.box.view.Mailbox(), uids, row.ID, p.rights.fixed()) })
 	if err != nil {
-		return spool.Copied{}, s.tryCreate(op, err)
+		return spool.Copied{}, s.tryCreate(op, dest, err)
 	}
 	s.moved(row.ID, copied.Target)
 	if len(copied.Source) == 0 {

@@ -530,6 +530,45 @@ func TestPinned(t *testing.T) {
 	})
 }
 
+// What was rerouted to a route that does not get it away goes, unpinned, where
+// the routes say, at once, and split up as they say.
+func TestUnpinned(t *testing.T) {
+	run(t, times{}, nil, func(w *world) {
+		if err := w.routes.Replace([]Route{
+			{Name: "smart", Domains: []string{"smart.test"}, Kind: Smarthost, Hosts: []Host{{Name: "smart.test"}}},
+			{Name: "both", Domains: []string{"one.test", "two.test"}, Kind: Smarthost, Hosts: []Host{{Name: "both.test"}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.courier.set(dead)
+		w.send("ann@home.test", rcpt("b@one.test"), rcpt("c@two.test"))
+		synctest.Wait()
+		id := w.wantTasks(1)[0].ID
+		if err := w.Reroute(id, spool.Destination{Route: "smart"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := w.routes.Replace([]Route{{Name: "smart", Domains: []string{"*"}, Kind: Smarthost, Hosts: []Host{{Name: "smart.test"}}}, {Name: "direct", Domains: []string{"one.test", "two.test"}}}); err != nil {
+			t.Fatal(err)
+		}
+		w.courier.set(nil)
+		before := w.courier.attempts()
+		if err := w.Unpin(id); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.wantTasks(0)
+		var domains []string
+		for _, j := range w.courier.jobs[before:] {
+			domains = append(domains, j.Route.Name+"/"+j.Domain)
+		}
+		slices.Sort(domains)
+		if got := strings.Join(domains, " "); got != "direct/one.test direct/two.test" {
+			t.Errorf("delivered by %s", got)
+		}
+	})
+}
+
 func TestPanicInCourier(t *testing.T) {
 	run(t, times{}, nil, func(w *world) {
 		w.courier.set(func(context.Context, Job) Outcome { panic("a bug") })

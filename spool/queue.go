@@ -149,6 +149,11 @@ type Queue interface {
 	// stays held. The new destination's back-off counts. ErrLeased while it is
 	// leased, ErrDestination if there cannot be such a destination.
 	Reroute(id TaskID, to Destination, story ...Event) error
+	// Unpin undoes a Reroute: the routes decide about the task again when it is
+	// tried next. As Retry does, it has a queued or dead task due now and ends its
+	// destination's back-off; a held one stays held. A task that is not Pinned is
+	// left alone.
+	Unpin(id TaskID, story ...Event) error
 	// EndBackoff ends a destination's back-off, whether it has tasks or not. Its
 	// failures stay on record, so that what goes first is a probe. A destination
 	// in no back-off is left alone.

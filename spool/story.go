@@ -86,12 +86,13 @@ const (
 	EventReleasedAs EventKind = "released as"
 	// EventParked: it can neither be delivered nor returned; state Dead.
 	EventParked EventKind = "dead"
-	// EventHeld, EventReleased, EventRetried and EventMoved are what By did to
-	// a task.
+	// EventHeld, EventReleased, EventRetried, EventMoved and EventUnpinned are
+	// what By did to a task.
 	EventHeld     EventKind = "held"
 	EventReleased EventKind = "released"
 	EventRetried  EventKind = "retried"
 	EventMoved    EventKind = "moved"
+	EventUnpinned EventKind = "unpinned"
 	// EventCollected: By read the message for the first time; Text is
 	// "account/mailbox", Addr the client's address.
 	EventCollected EventKind = "collected"

@@ -45,6 +45,7 @@ func commands() []*command {
 		queueHoldCommand(),
 		queueReleaseCommand(),
 		queueRerouteCommand(),
+		queueUnpinCommand(),
 		queueRemoveCommand(),
 		queueExportCommand(),
 		queueImportCommand(),

@@ -304,6 +304,12 @@ of the configuration say, and are tried at once; held ones stay held.`)
 	return cmd
 }
 
+func queueUnpinCommand() *command {
+	return verbCommand(control.VerbUnpin, "given back to the rules", "undo reroute: the routes say again where tasks go",
+		`The tasks are tried at once where the routes of the configuration lead today; held
+ones stay held. Chosen by filters or --all it is those that were rerouted.`)
+}
+
 // progress tells how far long work has come: on a terminal in one line that is
 // written anew, elsewhere in a line now and then.
 type progress struct {

@@ -32,6 +32,7 @@ type Queue interface {
 	Retry(id spool.TaskID, story ...spool.Event) error
 	Remove(id spool.TaskID, story ...spool.Event) (spool.TaskInfo, error)
 	Reroute(id spool.TaskID, to spool.Destination, story ...spool.Event) error
+	Unpin(id spool.TaskID, story ...spool.Event) error
 	EndBackoff(d spool.Destination) error
 }
 

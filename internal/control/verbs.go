@@ -23,6 +23,7 @@ const (
 	VerbRelease Verb = "release"
 	VerbRemove  Verb = "remove"
 	VerbReroute Verb = "reroute"
+	VerbUnpin   Verb = "unpin"
 )
 
 // Selection says which tasks a verb is for: those of IDs, or all that the
@@ -90,6 +91,8 @@ type verb struct {
 	do   func(*spool.TaskInfo) error
 	// states are those that All takes; nil is all.
 	states []spool.State
+	// can tells why it cannot be done to a task; nil is always.
+	can func(*spool.TaskInfo) error
 }
 
 func (s *Server) verb(r *http.Request, sel Selection) (verb, bool) {
@@ -102,23 +105,22 @@ func (s *Server) verb(r *http.Request, sel Selection) (verb, bool) {
 	}
 	switch Verb(r.PathValue("verb")) {
 	case VerbRetry:
-		return verb{VerbRetry, "retried", told(spool.EventRetried, q.Retry), []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
+		return verb{VerbRetry, "retried", told(spool.EventRetried, q.Retry), []spool.State{spool.Queued, spool.Leased, spool.Dead}, nil}, true
 	case VerbHold:
-		return verb{VerbHold, "held", told(spool.EventHeld, q.Hold), []spool.State{spool.Queued, spool.Leased, spool.Dead}}, true
+		return verb{VerbHold, "held", told(spool.EventHeld, q.Hold), []spool.State{spool.Queued, spool.Leased, spool.Dead}, nil}, true
 	case VerbRelease:
-		return verb{VerbRelease, "released", told(spool.EventReleased, q.Release), []spool.State{spool.Held}}, true
+		return verb{VerbRelease, "released", told(spool.EventReleased, q.Release), []spool.State{spool.Held}, nil}, true
 	case VerbReroute:
 		sel.Reason = strings.TrimSuffix(sel.To+", "+sel.Reason, ", ")
 		return verb{VerbReroute, "rerouted to " + sel.To, func(t *spool.TaskInfo) error {
-			if err := reroutable(t); err != nil {
-				return err
-			}
 			return q.Reroute(t.ID, destination(sel.To), event(spool.EventMoved))
-		}, nil}, true
+		}, nil, reroutable}, true
+	case VerbUnpin:
+		return verb{VerbUnpin, "given back to the rules", told(spool.EventUnpinned, q.Unpin), nil, unpinnable}, true
 	case VerbRemove:
 		return verb{VerbRemove, "removed", func(t *spool.TaskInfo) error {
 			return s.remove(r, t.ID, sel.Reason, event(spool.EventRemoved))
-		}, nil}, true
+		}, nil, nil}, true
 	}
 	return verb{}, false
 }
@@ -142,7 +144,7 @@ func (s *Server) remove(r *http.Request, id spool.TaskID, reason string, story s
 
 func (s *Server) postQueue(w http.ResponseWriter, r *http.Request) error {
 	if _, ok := s.verb(r, Selection{}); !ok {
-		return errorf(CodeNotFound, "no such verb: retry, hold, release, reroute and remove are")
+		return errorf(CodeNotFound, "no such verb: retry, hold, release, reroute, unpin and remove are")
 	}
 	var sel Selection
 	if err := s.readJSON(w, r, &sel); err != nil {
@@ -187,6 +189,14 @@ func (s *Server) postQueue(w http.ResponseWriter, r *http.Request) error {
 func reroutable(t *spool.TaskInfo) error {
 	if accept.OwnRoute(t.Destination.Route) {
 		return errorf(CodeConflict, "a task of %s has no next hop, and cannot have another", t.Destination.Route)
+	}
+	return nil
+}
+
+// unpinnable tells why there is no reroute to undo.
+func unpinnable(t *spool.TaskInfo) error {
+	if !t.Pinned {
+		return errorf(CodeConflict, "the task was not rerouted")
 	}
 	return nil
 }
@@ -277,7 +287,7 @@ func (a *action) all() error {
 	for {
 		tasks := make([]spool.TaskInfo, 0, batch)
 		err := a.walk.each(ctx, after, func(t *spool.TaskInfo) error {
-			if !states.wants(t.State) {
+			if !states.wants(t.State) || a.name == VerbUnpin && !t.Pinned {
 				return nil
 			}
 			if tasks = append(tasks, *t); len(tasks) == batch {
@@ -354,8 +364,8 @@ func (a *action) foresee(t *spool.TaskInfo) {
 		a.planned.leased++
 	case t.State == spool.Held && a.name == VerbRetry:
 		a.failed(t.ID.String(), errorf(CodeConflict, "the task is held: release it"))
-	case a.name == VerbReroute && reroutable(t) != nil:
-		a.failed(t.ID.String(), reroutable(t))
+	case a.can != nil && a.can(t) != nil:
+		a.failed(t.ID.String(), a.can(t))
 	default:
 		a.planned.add(t)
 	}
@@ -363,7 +373,10 @@ func (a *action) foresee(t *spool.TaskInfo) {
 
 func (a *action) one(t *spool.TaskInfo) {
 	var err error
-	if !a.tried(t) {
+	if a.can != nil {
+		err = a.can(t)
+	}
+	if err == nil && !a.tried(t) {
 		err = a.do(t)
 	}
 	if a.name == VerbRetry && errors.Is(err, spool.ErrLeased) {

@@ -184,6 +184,29 @@ func (e *Engine) Reroute(id spool.TaskID, to spool.Destination, story ...spool.E
 	return err
 }
 
+// Unpin implements spool.Queue.
+func (e *Engine) Unpin(id spool.TaskID, story ...spool.Event) error {
+	var dest spool.Destination
+	var cleared *destinationRecord
+	_, err := e.change("unpin", id, story, func(t *tx, r *taskRecord, now time.Time) (err error) {
+		dest, cleared = r.dest, nil
+		if !r.pinned {
+			return errAsItIs
+		}
+		r.pinned = false
+		if r.state == spool.Held {
+			return nil
+		}
+		r.revive(now)
+		cleared, err = t.endBackoff(dest, now)
+		return err
+	})
+	if err == nil {
+		e.queue.cleared(dest, cleared)
+	}
+	return err
+}
+
 // revive queues a task that is not held, due now.
 func (t *taskRecord) revive(now time.Time) {
 	if t.state == spool.Dead && !t.expires.IsZero() && !t.expires.After(now) {

@@ -78,7 +78,7 @@ var storedKinds = [...]spool.EventKind{
 	spool.EventDeferred, spool.EventWarned, spool.EventReported, spool.EventDelivered, spool.EventDeposited,
 	spool.EventBounced, spool.EventRemoved, spool.EventRerouted, spool.EventReleasedAs, spool.EventParked,
 	spool.EventHeld, spool.EventReleased, spool.EventRetried, spool.EventMoved, spool.EventCollected,
-	spool.EventExpunged, spool.EventOmitted,
+	spool.EventExpunged, spool.EventOmitted, spool.EventUnpinned,
 }
 
 // What an event has, beside kind and time.

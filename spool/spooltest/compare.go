@@ -116,6 +116,7 @@ func (w *world) actions(t *testing.T) []action {
 		{"release", 3, w.release},
 		{"retry", 3, w.retry},
 		{"reroute", 2, w.reroute},
+		{"unpin", 2, w.unpin},
 		{"remove", 2, w.remove},
 		{"create", 3, w.create},
 		{"rename", 3, w.rename},

@@ -287,6 +287,14 @@ func (w *world) reroute() error {
 	return w.alike(w.model.Reroute(id, to), w.other.Reroute(w.tasks[id], to))
 }
 
+func (w *world) unpin() error {
+	id, ok := w.someTaskIn(spool.Queued, spool.Dead, spool.Leased, spool.Held)
+	if !ok {
+		return nil
+	}
+	return w.alike(w.model.Unpin(id), w.other.Unpin(w.tasks[id]))
+}
+
 func (w *world) remove() error {
 	id, ok := w.someTaskIn(spool.Queued, spool.Dead, spool.Leased, spool.Held)
 	if !ok {

@@ -18,6 +18,7 @@ func adminTests() []contractTest {
 		{"RetryDead", testRetryDead},
 		{"Reroute", testReroute},
 		{"RerouteStates", testRerouteStates},
+		{"Unpin", testUnpin},
 		{"EndBackoff", testEndBackoff},
 		{"Remove", testRemove},
 		{"AdminOfNothing", testAdminOfNothing},
@@ -232,6 +233,42 @@ func testReroute(c *contract) {
 	c.clock.Advance(10 * time.Minute)
 	c.delivered(c.leaseFor(id, spool.CauseDue))
 	c.lasting(func() { c.freed(id.Message) })
+}
+
+func testUnpin(c *contract) {
+	id, held, other := c.queue("a.example"), c.queue("b.example"), c.queue("c.example")
+	for _, l := range c.lease(id, held, other) {
+		c.settle(l, spool.Settlement{Attempted: true, Results: results(l, false, 451), Delay: time.Hour})
+	}
+	c.must(c.store.Hold(held))
+	c.must(c.store.Reroute(held, dest("new.example")))
+	c.must(c.store.Reroute(id, dest("new.example")))
+	c.unreached(c.leaseFor(id, spool.CauseDue), 5*time.Hour, "down")
+	before := c.task(other)
+	wake := c.store.Wake()
+	drain(wake)
+	for _, id := range []spool.TaskID{id, held, other} {
+		c.must(c.store.Unpin(id))
+	}
+	c.arrives(wake, "Wake after Unpin")
+	c.lasting(func() {
+		for id, state := range map[spool.TaskID]spool.State{id: spool.Queued, held: spool.Held} {
+			if got := c.task(id); got.Pinned || got.State != state || got.Destination != dest("new.example") {
+				c.Errorf("unpinned, task %s is %+v", id, got)
+			}
+		}
+		if got := c.task(other); !got.Due.Equal(before.Due) {
+			c.Errorf("what was not pinned is due %v, and was %v", got.Due, before.Due)
+		}
+	})
+	// At once, though its destination was in back-off; the failures stay.
+	l := c.leaseFor(id, spool.CauseDue)
+	if l.Task.Pinned || l.Destination.Failures != 1 {
+		c.Errorf("the lease is %+v", l)
+	}
+	c.wants(c.store.Unpin(id), spool.ErrLeased, "Unpin")
+	c.delivered(l)
+	c.wants(c.store.Unpin(id), spool.ErrNotFound, "Unpin")
 }
 
 func testRerouteStates(c *contract) {

@@ -34,6 +34,7 @@ const (
 	OpRelease Op = "release"
 	OpRetry   Op = "retry"
 	OpReroute Op = "reroute"
+	OpUnpin   Op = "unpin"
 	OpRemove  Op = "remove"
 
 	// OpStories is Story and Search, OpNote is Note and ForgetStories.

@@ -247,6 +247,28 @@ func (m *Memory) Reroute(id spool.TaskID, to spool.Destination, story ...spool.E
 	return nil
 }
 
+// Unpin implements spool.Queue.
+func (m *Memory) Unpin(id spool.TaskID, story ...spool.Event) error {
+	if err := m.enter(OpUnpin); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	t, err := m.task(OpUnpin, id)
+	if err != nil || !t.info.Pinned {
+		return err
+	}
+	t.info.Pinned = false
+	if now := m.now(); t.info.State != spool.Held {
+		t.revive(now)
+		if d := m.destinations[t.info.Destination]; d != nil {
+			d.until = now
+		}
+	}
+	m.tell(id, spool.AdminStory(t.info, false, story, m.now())...)
+	signal(m.wake)
+	return nil
+}
+
 // EndBackoff implements spool.Queue.
 func (m *Memory) EndBackoff(d spool.Destination) error {
 	if err := m.enter(OpRetry); err != nil {

@@ -15,19 +15,28 @@ import (
 type fieldSearch struct {
 	name string
 	want string // folded
-	line []byte // a field's value in one line
-	text []byte // folded
+	// addresses tells that it is a field of addresses.
+	addresses bool
+	line      []byte // a field's value in one line
+	text      []byte // folded
 }
 
 func (f *fieldSearch) match(m Message) (bool, error) {
 	return eachField(f.name, m, f.has)
 }
 
-// has tells whether a value has the string in it.
+// has tells whether a value has the string in it, as it stands, or as ENVELOPE has
+// it (RFC 9051 section 6.4.4, FROM).
 func (f *fieldSearch) has(value []byte) bool {
-	if f.want == "" {
-		return true
-	}
+	return f.want == "" || f.stands(value) || f.addresses && obscure(value) && strings.Contains(casemap.Fold(structure.AddressText(value)), f.want)
+}
+
+// obscure tells whether addresses may stand otherwise than in ENVELOPE.
+func obscure(value []byte) bool {
+	return bytes.ContainsAny(value, `(\`) || bytes.Contains(value, []byte(" @")) || bytes.Contains(value, []byte("@ "))
+}
+
+func (f *fieldSearch) stands(value []byte) bool {
 	plain := true
 	f.line = f.line[:0]
 	for i, c := range value {

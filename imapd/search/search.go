@@ -240,7 +240,7 @@ func Nothing() Key { return entry(func(*spool.Entry) bool { return false }) }
 
 // Field is for messages with a header field that has a string in it.
 func Field(name, value string) Key {
-	f := &fieldSearch{name: name, want: casemap.Fold(value)}
+	f := &fieldSearch{name: name, want: casemap.Fold(value), addresses: structure.IsAddresses(name)}
 	return Key{Cost: fieldCost(name), match: f.match}
 }
 

@@ -9,6 +9,29 @@ import (
 // maxAddresses bounds the addresses kept of one list.
 const maxAddresses = 4096
 
+// IsAddresses tells whether a field of this name, in any case, has addresses.
+func IsAddresses(name string) bool {
+	f := fieldNamed([]byte(name))
+	return f >= fieldFrom && f <= fieldBcc
+}
+
+// AddressText is the value of such a field with its addresses as ENVELOPE has them:
+// without comments, quotes, and white space that means nothing. Encoded words are
+// decoded.
+func AddressText(value []byte) string {
+	var b strings.Builder
+	for i, a := range parseAddresses(strings.TrimSpace(clean(value))) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(FieldText([]byte(a.Name)))
+		if a.Kind == Mailbox {
+			b.WriteString(" <" + a.Mailbox + "@" + a.Host + ">")
+		}
+	}
+	return b.String()
+}
+
 // addressReader reads an address list of RFC 5322 section 3.4 from clean text,
 // in one pass, and makes the best of what is none.
 type addressReader struct {
@@ -109,6 +132,7 @@ func (r *addressReader) skipComment() bool {
 // the list if the closing one is missing.
 func (r *addressReader) readAngle() {
 	r.hasAngle = true
+	routed := strings.HasPrefix(strings.TrimLeft(r.in[1:], " "), "@")
 	for i := 1; i < len(r.in); i++ {
 		switch r.in[i] {
 		case '"':
@@ -126,7 +150,7 @@ func (r *addressReader) readAngle() {
 			return
 		case ',', '<':
 			// A comma may also be in a source route: "<@a,@b:c@d>".
-			if !strings.HasPrefix(r.in, "<@") {
+			if !routed {
 				r.angle, r.in = r.in[1:i], r.in[i:]
 				return
 			}
@@ -143,7 +167,7 @@ func (r *addressReader) flush() {
 	a := Address{Name: phrase}
 	switch {
 	case r.hasAngle:
-		a.Mailbox, a.Host = splitAddress(uncommented(r.angle))
+		a.Route, a.Mailbox, a.Host = splitAddress(uncommented(r.angle))
 		if a.Name == "" {
 			a.Name = r.comment
 		}
@@ -157,7 +181,7 @@ func (r *addressReader) flush() {
 				a.Name, raw = strings.TrimSpace(raw[:i]), raw[i+1:]
 			}
 		}
-		a.Mailbox, a.Host = splitAddress(raw)
+		a.Route, a.Mailbox, a.Host = splitAddress(raw)
 	}
 	if a != (Address{}) && len(r.out) < maxAddresses {
 		r.out = append(r.out, a)
@@ -197,26 +221,25 @@ func uncommented(s string) string {
 	return b.String()
 }
 
-// splitAddress takes an address apart, without the route that may stand before
-// it (RFC 5322 section 4.4) and without quotes.
-func splitAddress(s string) (mailbox, host string) {
+// splitAddress takes an address apart, without quotes and white space.
+func splitAddress(s string) (route, mailbox, host string) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "@") {
-		if _, rest, ok := strings.Cut(s, ":"); ok {
-			s = strings.TrimSpace(rest)
+		if before, rest, ok := strings.Cut(s, ":"); ok {
+			route, s = strings.ReplaceAll(before, " ", ""), strings.TrimSpace(rest)
 		}
 	}
 	if strings.HasPrefix(s, `"`) {
 		if local, rest, ok := cutQuoted(s); ok {
 			if host, ok := strings.CutPrefix(strings.TrimSpace(rest), "@"); ok {
-				return local, strings.TrimSpace(host)
+				return route, local, strings.TrimSpace(host)
 			}
 		}
 	}
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {
-		return strings.Trim(s, `"`), ""
+		return route, strings.Trim(s, `"`), ""
 	}
 	// White space around the dots is allowed by section 4.4 and means nothing.
-	return strings.ReplaceAll(s[:at], " ", ""), strings.ReplaceAll(s[at+1:], " ", "")
+	return route, strings.ReplaceAll(s[:at], " ", ""), strings.ReplaceAll(s[at+1:], " ", "")
 }

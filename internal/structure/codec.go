@@ -35,6 +35,10 @@ const (
 	anyEmpty = emptyDate | emptySubject | emptyInReplyTo | emptyMessageID
 )
 
+// routed is set in the kind of an address that has a route. Older encodings do
+// without.
+const routed = 0x80
+
 // bits is how e stands in the first octet of a part.
 func (e EmptyFields) bits() (b byte) {
 	for _, f := range []struct {
@@ -123,6 +127,11 @@ func (e *encoder) envelope(v *Envelope) {
 	for _, list := range v.lists() {
 		e.number(int64(len(*list)))
 		for _, a := range *list {
+			if a.Route != "" {
+				e.b = append(e.b, byte(a.Kind)|routed)
+				e.text(a.Name, a.Mailbox, a.Host, a.Route)
+				continue
+			}
 			e.b = append(e.b, byte(a.Kind))
 			e.text(a.Name, a.Mailbox, a.Host)
 		}
@@ -316,7 +325,13 @@ func (d *decoder) envelope() *Envelope {
 	}
 	for _, list := range v.lists() {
 		for range d.count() {
-			a := Address{Kind: AddressKind(d.octet()), Name: d.text(), Mailbox: d.text(), Host: d.text()}
+			kind := d.octet()
+			a := Address{Kind: AddressKind(kind &^ routed), Name: d.text(), Mailbox: d.text(), Host: d.text()}
+			if kind&routed != 0 {
+				if a.Route = d.text(); a.Kind != Mailbox || a.Route == "" {
+					d.fail()
+				}
+			}
 			if a.Kind > GroupEnd {
 				d.fail()
 			}

@@ -81,8 +81,9 @@ type Address struct {
 	// Name is the display name, without its quotes, or the name of a group
 	// at its start.
 	Name string
-	// Mailbox and Host are the two sides of the @; either may be missing.
-	Mailbox, Host string
+	// Mailbox and Host are the two sides of the @; either may be missing. Route is
+	// what stood before them, "@a,@b", as it was in use once (RFC 5322 section 4.4).
+	Mailbox, Host, Route string
 }
 
 // AddressKind tells what an Address stands for.

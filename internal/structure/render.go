@@ -55,7 +55,9 @@ func appendAddresses(b []byte, list []Address, eight bool) []byte {
 		default:
 			b = append(b, '(')
 			b = imapstring.AppendN(b, a.Name, eight)
-			b = append(b, " NIL "...)
+			b = append(b, ' ')
+			b = imapstring.AppendN(b, a.Route, eight)
+			b = append(b, ' ')
 			b = imapstring.Append(b, orMissing(a.Mailbox, missingMailbox), eight)
 			b = append(b, ' ')
 			b = imapstring.Append(b, orMissing(a.Host, missingHost), eight)

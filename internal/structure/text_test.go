@@ -105,7 +105,11 @@ func TestParseAddresses(t *testing.T) {
 		{"a . b @ c . d", "|a.b|c.d"},
 		{`"a b"@c`, "|a b|c"},
 		{`X <"a@x"@c>`, "X|a@x|c"},
-		{"<@r,@s:a@b>", "|a|b"},
+		{"<@r,@s:a@b>", "|a|b|@r,@s"},
+		{"X < @r , @s : a @ b >, c@d", "X|a|b|@r,@s; |c|d"},
+		{`<@r:"a b"@c>`, "|a b|c|@r"},
+		{"<@r:a>", "|a||@r"},
+		{"<@r>", "||r"},
 		{"<a (one)@ (two) b (three)>", "|a|b"},
 		{"<\"a(b\"@c>", "|a(b|c"},
 		{"<a(b@c>", "|a(b|c"},
@@ -142,7 +146,11 @@ func TestParseAddresses(t *testing.T) {
 			case GroupEnd:
 				got = append(got, "}")
 			default:
-				got = append(got, a.Name+"|"+a.Mailbox+"|"+a.Host)
+				text := a.Name + "|" + a.Mailbox + "|" + a.Host
+				if a.Route != "" {
+					text += "|" + a.Route
+				}
+				got = append(got, text)
 			}
 		}
 		if s := strings.Join(got, "; "); s != c.want {

@@ -197,31 +197,44 @@ func (s *session) tellFresh(fresh []spool.UID, found []matches) {
 		}
 		return q
 	}
-	fresh = slices.DeleteFunc(fresh, func(uid spool.UID) bool {
-		return slices.Contains(s.box.mine, uid) || asked(uid) == nil
-	})
 	r := reader{bodies: s.srv.opt.Bodies}
 	defer r.end()
-	for e, err := range s.box.view.Entries(fresh) {
-		if err == nil {
-			q := asked(e.UID)
-			q.modseq = q.modseq || q.flags && s.has(condstore)
-			err = r.each(r.begin([]spool.Entry{e}), q.needs(), func(m *message) error {
-				m.seq, _ = s.box.view.Seq(e.UID)
-				return s.fetchOne(m, q, false)
-			})
-			if err == nil {
-				s.collected(&e, q)
-			}
+	for _, uid := range fresh {
+		q := asked(uid)
+		if q == nil || slices.Contains(s.box.mine, uid) {
+			continue
 		}
-		if err != nil && !isGone(err) {
-			s.log.Error("telling of a new message failed", "id", e.Message, "err", err)
+		if err := s.tellNew(&r, uid, q); err != nil {
+			s.log.Error("telling of a new message failed", "mailbox", s.box.name, "uid", uid, "err", err)
 		}
 		if s.broken {
 			break
 		}
 	}
 	s.copied = nil
+}
+
+// tellNew tells of a new message. Of one that is gone again the client hears the UID,
+// since VANISHED has nothing else.
+func (s *session) tellNew(r *reader, uid spool.UID, q *query) error {
+	seq, _ := s.box.view.Seq(uid)
+	e, err := s.srv.opt.Mailboxes.Entry(s.box.view.Mailbox(), uid)
+	if err == nil {
+		q.modseq = q.modseq || q.flags && s.has(condstore)
+		err = r.each(r.begin([]spool.Entry{e}), q.needs(), func(m *message) error {
+			m.seq = seq
+			return s.fetchOne(m, q, false)
+		})
+	}
+	switch {
+	case isGone(err), isNoMailbox(err):
+		s.beginFetch(seq, uid)
+		s.out.Raw("UID ").Number32(uint32(uid)).Raw(")").CRLF()
+		return nil
+	case err == nil:
+		s.collected(&e, q)
+	}
+	return err
 }
 
 // remove takes a message out of the results and returns its position, from 1 on;

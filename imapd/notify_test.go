@@ -1,0 +1,96 @@
+package imapd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"testing"
+	"time"
+
+	"restante/spool"
+)
+
+// listener is a client that says NOTIFY and then nothing more.
+func listener(t *testing.T, conn net.Conn, groups string) *bufio.Reader {
+	t.Helper()
+	go io.WriteString(conn, "a NOTIFY SET "+groups+"\r\n")
+	r := bufio.NewReader(conn)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line == "a OK NOTIFY completed\r\n" {
+			return r
+		}
+	}
+}
+
+// TestNotifyBehind has more happen than is kept apart while the client does not read:
+// it is told then how each mailbox is, and not of every step.
+func TestNotifyBehind(t *testing.T) {
+	const boxes, rounds = spool.MaxNews + 100, 5
+	h := newHouse(t, nil)
+	for i := range boxes {
+		if _, err := h.store.CreateMailbox("alice", fmt.Sprintf("b%d", i), spool.UseNone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, conn := net.Pipe()
+	h.srv.serveLoggedIn(server, "alice")
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	r := listener(t, conn, "(personal (MessageNew MessageExpunge MailboxName))")
+	for range rounds {
+		for i := range boxes {
+			h.deposit("alice", fmt.Sprintf("b%d", i), "", "x", spool.Flags{}, false)
+		}
+	}
+	if err := h.store.DeleteMailbox("alice", "b0"); err != nil {
+		t.Fatal(err)
+	}
+	status := regexp.MustCompile(`^\* STATUS "(b\d+)" \(MESSAGES (\d+) `)
+	known := make(map[string]string)
+	complete, deleted, lines := 0, false, 0
+	for complete < boxes-1 || !deleted {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%d mailboxes known, deleted %v: %v", complete, deleted, err)
+		}
+		lines++
+		deleted = deleted || line == "* LIST (\\NonExistent) \"/\" \"b0\"\r\n"
+		if f := status.FindStringSubmatch(line); f != nil && f[1] != "b0" {
+			if known[f[1]] = f[2]; f[2] == fmt.Sprint(rounds) {
+				complete++
+			}
+		}
+	}
+	// What it was told before it stopped reading, and then each once.
+	if most := 2 * boxes; lines > most {
+		t.Errorf("%d lines for %d mailboxes", lines, boxes)
+	}
+}
+
+// TestNotifyShutdown ends sessions that are waiting for news.
+func TestNotifyShutdown(t *testing.T) {
+	h := newHouse(t, nil)
+	conn := h.dial()
+	if _, err := io.WriteString(conn, "l LOGIN alice secret\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	r := listener(t, conn, "(selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge))")
+	h.deposit("alice", "INBOX", "", "x", spool.Flags{}, false)
+	if line, err := r.ReadString('\n'); err != nil || line != "* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1 UNSEEN 1)\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.srv.Shutdown(t.Context()) }()
+	if line, err := r.ReadString('\n'); err != nil || line != "* BYE Server is shutting down\r\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

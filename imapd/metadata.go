@@ -79,34 +79,60 @@ type metadataQuery struct {
 func (s *session) parseGetMetadata(d *wire.Decoder, _ call) action {
 	q := metadataQuery{most: -1}
 	d.Space()
-	if d.TryList(func() {
-		switch word := d.Word(); word {
-		case "MAXSIZE":
-			d.Space()
-			q.most = int64(d.Number())
-		case "DEPTH":
-			d.Space()
-			depth, known := map[string]int{"0": 0, "1": 1, "INFINITY": -1}[d.Word()]
-			if q.depth = depth; !known {
-				d.Fail("Unknown depth")
-			}
-		default:
-			d.Fail("Unknown option of GETMETADATA")
-		}
-	}) {
+	before := d.TryList(func() { q.option(d) })
+	if before {
 		d.Space()
 	}
 	q.mailbox = d.Mailbox(s.rawNames())
 	d.Space()
-	entry := func() {
-		if q.entries = append(q.entries, entryName(d)); len(q.entries) > maxEntries {
-			d.Fail("Too many entries")
+	// The grammar has the options in front of the mailbox, the RFC's examples behind.
+	options, first := false, true
+	list := d.TryList(func() {
+		if first {
+			options = !before && !strings.ContainsRune(`/"{`, rune(d.Peek()))
+			first = false
 		}
+		if options {
+			q.option(d)
+		} else {
+			q.entry(d)
+		}
+	})
+	if options {
+		d.Space()
+		list = d.TryList(func() { q.entry(d) })
 	}
-	if !d.TryList(entry) {
-		entry()
+	if !list {
+		q.entry(d)
+	}
+	if d.Err() == nil && len(q.entries) == 0 {
+		d.Fail("An entry is missing")
 	}
 	return func() error { return s.getMetadata(&q) }
+}
+
+// option reads an option.
+func (q *metadataQuery) option(d *wire.Decoder) {
+	switch word := d.Word(); word {
+	case "MAXSIZE":
+		d.Space()
+		q.most = int64(d.Number())
+	case "DEPTH":
+		d.Space()
+		depth, known := map[string]int{"0": 0, "1": 1, "INFINITY": -1}[d.Word()]
+		if q.depth = depth; !known {
+			d.Fail("Unknown depth")
+		}
+	default:
+		d.Fail("Unknown option of GETMETADATA")
+	}
+}
+
+// entry reads the name of an entry.
+func (q *metadataQuery) entry(d *wire.Decoder) {
+	if q.entries = append(q.entries, entryName(d)); len(q.entries) > maxEntries {
+		d.Fail("Too many entries")
+	}
 }
 
 // wants tells whether an entry is asked for.
@@ -221,6 +247,9 @@ func (s *session) parseSetMetadata(d *wire.Decoder, _ call) action {
 			d.Fail("Too many entries")
 		}
 	})
+	if d.Err() == nil && len(change) == 0 {
+		d.Fail("An entry is missing")
+	}
 	return func() error { return s.setMetadata(name, change) }
 }
 

@@ -45,6 +45,10 @@ func (s *session) parseSelect(d *wire.Decoder, c call) action {
 		})
 	}
 	return func() error {
+		if s.box != nil {
+			s.leave()
+			s.out.Raw("* OK [CLOSED] The mailbox before is closed").CRLF()
+		}
 		s.enable(wants)
 		return s.open(name, c.verb == "EXAMINE", back)
 	}
@@ -82,12 +86,8 @@ func plainSet(d *wire.Decoder) []wire.Range {
 	return set.Ranges
 }
 
-// open selects a mailbox.
+// open selects a mailbox when none is.
 func (s *session) open(name string, readOnly bool, back *resync) error {
-	if s.box != nil {
-		s.leave()
-		s.out.Raw("* OK [CLOSED] The mailbox before is closed").CRLF()
-	}
 	p, err := s.mailbox(name, rightRead)
 	if err != nil {
 		return s.failure("select", err)

@@ -8,8 +8,8 @@ import (
 	"restante/spool"
 )
 
-// storeBatch is how many messages are flagged in one transaction.
-const storeBatch = 1000
+// storeBatch is how many messages are flagged at a time.
+const storeBatch = 10_000
 
 var errReadOnly = no(codeReadOnly, "Mailbox was opened read-only")
 

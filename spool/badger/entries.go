@@ -79,11 +79,23 @@ func (t *tx) entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error) {
 	return load(t, entryKey(id, uid), func(p []byte) (spool.Entry, error) { return decodeEntry(uid, p) })
 }
 
+// walkFrom is how many entries are worth beginning an iteration.
+const walkFrom = 8
+
 // present loads those of the given entries that are there.
 func (t *tx) present(id spool.MailboxID, uids []spool.UID) ([]spool.Entry, error) {
 	list := make([]spool.Entry, 0, len(uids))
+	w := walker{t: t, prefix: mailboxKey(kEntry, id)}
+	if len(uids) < walkFrom {
+		w.jump = walkTries
+	}
+	defer w.close()
 	for _, uid := range uids {
-		n, err := t.entry(id, uid)
+		var n spool.Entry
+		err := w.get(entryKey(id, uid), func(p []byte) (err error) {
+			n, err = decodeEntry(uid, p)
+			return err
+		})
 		if errors.Is(err, spool.ErrNotFound) {
 			continue
 		}
@@ -196,23 +208,36 @@ func (e *Engine) Flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f s
 		_, err := e.MailboxByID(id)
 		return out, err
 	}
-	err := inSteps(uids, func(uids []spool.UID) error {
-		var part spool.Flagging
-		changed := false
-		err := e.do(func(t *tx) (err error) {
-			part, changed, err = t.flag(id, uids, op, f, unchangedSince)
+	// All slices are on their way before the first is waited for, so that they
+	// share the waits for the device.
+	type step struct {
+		out  spool.Flagging
+		done <-chan error
+	}
+	var steps []*step
+	for part := range slices.Chunk(uids, entryStep) {
+		st, changed := new(step), false
+		st.done = e.submit(func(t *tx) (err error) {
+			st.out, changed, err = t.flag(id, part, op, f, unchangedSince)
 			return err
 		}, func() {
 			if changed {
 				e.watch.notify([]spool.MailboxID{id})
 			}
 		})
-		out.Changed = append(out.Changed, part.Changed...)
-		out.Before = append(out.Before, part.Before...)
-		out.Modified = append(out.Modified, part.Modified...)
-		return err
-	})
-	return out, err
+		steps = append(steps, st)
+	}
+	var errs []error
+	for _, st := range steps {
+		if err := <-st.done; err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out.Changed = append(out.Changed, st.out.Changed...)
+		out.Before = append(out.Before, st.out.Before...)
+		out.Modified = append(out.Modified, st.out.Modified...)
+	}
+	return out, errors.Join(errs...)
 }
 
 func (t *tx) flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool.Flags, unchangedSince spool.ModSeq) (out spool.Flagging, changed bool, err error) {

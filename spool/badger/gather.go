@@ -18,7 +18,7 @@ func (e *Engine) Gather(ids []mail.ID, bodies bool) (list []spool.Gathered, err 
 	}
 	list = make([]spool.Gathered, len(ids))
 	err = e.read(func(t *tx) error {
-		structures := walker{t: t, kind: kStructure}
+		structures := walker{t: t, prefix: []byte{kStructure}}
 		defer structures.close()
 		var store arena
 		for i, id := range ids {
@@ -34,7 +34,7 @@ func (e *Engine) Gather(ids []mail.ID, bodies bool) (list []spool.Gathered, err 
 		if !bodies {
 			return nil
 		}
-		chunks := walker{t: t, kind: kChunk}
+		chunks := walker{t: t, prefix: []byte{kChunk}}
 		defer chunks.close()
 		for i, id := range ids {
 			if list[i].Err != nil {
@@ -74,11 +74,11 @@ const (
 // their keys, are read by an iterator, which takes a fraction of the time of looking
 // each of them up; where they do not, it leaves off iterating.
 type walker struct {
-	t    *tx
-	kind byte
-	it   *badgerdb.Iterator
-	at   []byte // the last key that the iterator was asked for
-	jump int    // jumps in a row
+	t      *tx
+	prefix []byte // of their keys
+	it     *badgerdb.Iterator
+	at     []byte // the last key that the iterator was asked for
+	jump   int    // jumps in a row
 }
 
 // get is tx.get.
@@ -102,7 +102,7 @@ func (w *walker) get(key []byte, f func(payload []byte) error) error {
 // walk brings the iterator to a key that is not below w.at, if it is there.
 func (w *walker) walk(key []byte) bool {
 	if w.it == nil {
-		w.it = w.t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: []byte{w.kind}})
+		w.it = w.t.txn.NewIterator(badgerdb.IteratorOptions{Prefix: w.prefix})
 		w.it.Seek(key)
 		return w.it.Valid() && bytes.Equal(w.it.Item().Key(), key)
 	}

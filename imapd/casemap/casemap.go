@@ -8,6 +8,7 @@
 package casemap
 
 import (
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 
@@ -49,11 +50,18 @@ func Append(dst, src []byte, last bool) (out, rest []byte) {
 	return dst, nil
 }
 
-// appendASCII appends a run of ASCII.
+// appendASCII appends a run of ASCII, eight letters at a time: of each octet the
+// highest bit is free to tell whether it is from a to z.
 func appendASCII(dst, src []byte) []byte {
+	const ones = 0x0101010101010101
 	from := len(dst)
 	dst = append(dst, src...)
 	run := dst[from:]
+	for ; len(run) >= 8; run = run[8:] {
+		v := binary.LittleEndian.Uint64(run)
+		small := (v + (0x80-'a')*ones) &^ (v + (0x7f-'z')*ones) & (0x80 * ones)
+		binary.LittleEndian.PutUint64(run, v-small>>2)
+	}
 	for i, c := range run {
 		if 'a' <= c && c <= 'z' {
 			run[i] = c - ('a' - 'A')

@@ -1,6 +1,7 @@
 package casemap
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -112,5 +113,26 @@ func BenchmarkAppend(b *testing.B) {
 				dst, _ = Append(dst[:0], src, true)
 			}
 		})
+	}
+}
+
+// TestASCII: every letter of ASCII is folded, wherever in a run it stands.
+func TestASCII(t *testing.T) {
+	for c := range 128 {
+		want := byte(c)
+		if 'a' <= want && want <= 'z' {
+			want -= 'a' - 'A'
+		}
+		for n := range 20 {
+			for at := range n {
+				in := bytes.Repeat([]byte{'~'}, n)
+				in[at] = byte(c)
+				out := bytes.Repeat([]byte{'~'}, n)
+				out[at] = want
+				if got := Fold(string(in)); got != string(out) {
+					t.Fatalf("%q is folded to %q, want %q", in, got, out)
+				}
+			}
+		}
 	}
 }

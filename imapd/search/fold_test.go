@@ -17,17 +17,20 @@ func TestNeedlesAcrossBorders(t *testing.T) {
 			"in one":   strings.NewReader(text),
 			"in halfs": iotest.HalfReader(strings.NewReader(text)),
 		} {
-			n := newNeedles([]string{want, "END"})
+			n := new(needles)
+			n.reset([]string{want, "END"})
 			if err := n.search(r); err != nil || !n.allFound() {
 				t.Fatalf("shift %d, %s: %d left, %v", shift, name, len(n.left), err)
 			}
 		}
-		n := newNeedles([]string{"grösser"})
+		n := new(needles)
+		n.reset([]string{"grösser"})
 		if err := n.search(strings.NewReader(text)); err != nil || n.allFound() {
 			t.Fatalf("shift %d: what is not there is found, %v", shift, err)
 		}
 	}
-	n := newNeedles([]string{"x"})
+	n := new(needles)
+	n.reset([]string{"x"})
 	if err := n.search(iotest.ErrReader(io.ErrClosedPipe)); err != io.ErrClosedPipe {
 		t.Error(err)
 	}

@@ -61,6 +61,8 @@ type Key struct {
 	// body and text are the strings of a key that looks for nothing else: those
 	// of several keys are looked for in one go.
 	body, text []string
+	// found is what they are looked for with; its memory is used again.
+	found *needles
 	// all are the keys that it is made of, by And, the cheapest first.
 	all []Key
 }
@@ -88,7 +90,7 @@ func (k Key) MatchesAll() bool { return k.match == nil && len(k.body)+len(k.text
 func (k Key) Match(m Message) (bool, error) {
 	switch {
 	case len(k.body)+len(k.text) > 0:
-		return matchText(k.body, k.text, m)
+		return k.matchText(m)
 	case k.match == nil:
 		return true, nil
 	}
@@ -111,6 +113,7 @@ func And(keys ...Key) Key {
 		}
 	}
 	if len(texts.body)+len(texts.text) > 0 {
+		texts.found = new(needles)
 		rest = append(rest, texts)
 	}
 	switch len(rest) {
@@ -254,10 +257,10 @@ func fieldCost(name string) Cost {
 
 // Body is for messages with a string in their text, Anywhere for those that have
 // it in their header or their text.
-func Body(s string) Key { return Key{Cost: Text, body: []string{s}} }
+func Body(s string) Key { return Key{Cost: Text, body: []string{s}, found: new(needles)} }
 
 // Anywhere is Body with the header.
-func Anywhere(s string) Key { return Key{Cost: Text, text: []string{s}} }
+func Anywhere(s string) Key { return Key{Cost: Text, text: []string{s}, found: new(needles)} }
 
 func hasFlag(f spool.Flags, flag imap.Flag) bool {
 	switch flag {
@@ -282,19 +285,20 @@ func within(t, since, before time.Time) bool {
 	return (since.IsZero() || !day.Before(since)) && (before.IsZero() || day.Before(before))
 }
 
-func matchText(body, text []string, m Message) (bool, error) {
+func (k *Key) matchText(m Message) (bool, error) {
 	s, err := m.Structure()
 	if err != nil {
 		return false, fmt.Errorf("search text: %w", err)
 	}
-	wanted := newNeedles(body)
-	if len(text) > 0 {
+	wanted := k.found
+	wanted.reset(k.body)
+	if len(k.text) > 0 {
 		words, err := headerText(m)
 		if err != nil {
 			return false, err
 		}
 		words = foldText(words)
-		for _, t := range text {
+		for _, t := range k.text {
 			if !strings.Contains(words, foldText(t)) {
 				wanted.add(t)
 			}

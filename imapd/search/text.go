@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +22,7 @@ const chunk = 32 << 10
 // one of them.
 type needles struct {
 	left    [][]byte
+	all     [][]byte // those of reset
 	longest int
 	// unmarked leaves accents out of account.
 	unmarked bool
@@ -29,12 +31,20 @@ type needles struct {
 	raw, text []byte
 }
 
-func newNeedles(list []string) *needles {
-	n := &needles{}
-	for _, s := range list {
-		n.add(s)
+// reset begins with the strings of a list, which is the same every time.
+func (n *needles) reset(list []string) {
+	n.left, n.longest = n.left[:0], 0
+	if n.all == nil {
+		for _, s := range list {
+			n.add(s)
+		}
+		n.all = slices.Clone(n.left)
+		return
 	}
-	return n
+	for _, b := range n.all {
+		n.left = append(n.left, b)
+		n.longest = max(n.longest, len(b))
+	}
 }
 
 func (n *needles) add(s string) {

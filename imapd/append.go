@@ -143,6 +143,9 @@ func (in *incoming) literal(m *taken, list []imap.Flag) error {
 	if in.d.Err() != nil {
 		return nil
 	}
+	if size == 0 { // RFC 3502 section 6.3.11
+		return no("", "There are no messages of no octets; nothing was stored")
+	}
 	if err := in.begin(m, list, size); err != nil {
 		return err
 	}

@@ -24,11 +24,11 @@ const (
 // maxEntries bounds the entries that one command names.
 const maxEntries = 100
 
-// entryName reads the name of an entry (RFC 5464 section 3.2). Case is of no
-// account.
+// entryName reads the name of an entry (RFC 5464 section 3.2), or of all that are
+// private or shared. Case is of no account.
 func entryName(d *wire.Decoder) string {
 	name := strings.ToLower(d.AString())
-	ok := strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/")
+	ok := isRoot(name) || strings.HasPrefix(name, "/private/") || strings.HasPrefix(name, "/shared/")
 	bad := strings.Contains(name, "//") || strings.HasSuffix(name, "/") || strings.ContainsAny(name, "*%") ||
 		strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
 	if !ok || bad || len(name) > spool.MaxAttributeName/2 {
@@ -36,6 +36,9 @@ func entryName(d *wire.Decoder) string {
 	}
 	return name
 }
+
+// isRoot tells whether a name is what all entries are below, and not one itself.
+func isRoot(name string) bool { return name == "/private" || name == "/shared" }
 
 // metadataAt tells with which mailbox the metadata of a name are kept, and how an
 // entry is called there; "" is the server.
@@ -75,7 +78,8 @@ type metadataQuery struct {
 	depth int
 }
 
-// parseGetMetadata reads GETMETADATA (RFC 5464 section 4.2).
+// parseGetMetadata reads GETMETADATA (RFC 5464 section 4.2). Some clients have the
+// options behind the mailbox, as the RFC's examples did before they were corrected.
 func (s *session) parseGetMetadata(d *wire.Decoder, _ call) action {
 	q := metadataQuery{most: -1}
 	d.Space()
@@ -238,6 +242,9 @@ func (s *session) parseSetMetadata(d *wire.Decoder, _ call) action {
 	change := make(map[string]*string)
 	d.List(func() {
 		entry := entryName(d)
+		if isRoot(entry) {
+			d.Fail("Malformed name of an entry")
+		}
 		d.Space()
 		change[entry] = nil
 		if value, there := d.NString(); there {

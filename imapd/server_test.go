@@ -44,6 +44,9 @@ func TestCorpus(t *testing.T) {
 	}
 	for _, m := range messages {
 		want := m.Bytes()
+		if len(want) == 0 {
+			continue // which APPEND refuses
+		}
 		cmd := c.Append("INBOX", int64(len(want)), nil)
 		if _, err := cmd.Write(want); err != nil {
 			t.Fatalf("%s: %v", m.Name, err)

@@ -136,7 +136,7 @@ func (in *incoming) message() (err error) {
 
 // literal takes a message that is sent as it is.
 func (in *incoming) literal(m *taken, list []imap.Flag) error {
-	size, _, is := in.d.Literal()
+	size, binary, is := in.d.Literal()
 	if !is {
 		in.d.Fail("A message is missing")
 	}
@@ -148,6 +148,9 @@ func (in *incoming) literal(m *taken, list []imap.Flag) error {
 	}
 	if err := in.begin(m, list, size); err != nil {
 		return err
+	}
+	if binary {
+		return in.binary(m, in.d.Stream(), size)
 	}
 	return in.copy(m, in.d.Stream(), size)
 }

@@ -10,6 +10,9 @@
 // multipart/signed, is not touched, and makes the message one that cannot be
 // converted. Headers are left alone: 8-bit octets in them are not what 8BITMIME
 // is about.
+//
+// In the same way WithoutNUL turns a message with octets of value 0 into one
+// without: the bodies that have some are encoded in base64, and nothing else.
 package sevenbit
 
 import (
@@ -25,7 +28,7 @@ import (
 	"restante/internal/structure"
 )
 
-// ErrCannot is wrapped by New's error about a message that cannot be converted.
+// ErrCannot is wrapped by the errors about a message that cannot be converted.
 var ErrCannot = errors.New("cannot be converted to 7 bits")
 
 const (
@@ -40,6 +43,8 @@ type Message struct {
 	r     io.ReaderAt
 	size  int64
 	tasks []task // in the order of the message
+	// nul tells that only octets of value 0 are to go.
+	nul bool
 }
 
 // task is what is done with a range of the message; what lies between two is
@@ -54,13 +59,38 @@ type task struct {
 // New reads a message and decides what is to be done. Errors are r's, or wrap
 // ErrCannot.
 func New(r io.ReaderAt, size int64) (*Message, error) {
-	p := structure.NewParser()
-	if _, err := io.CopyBuffer(p, io.NewSectionReader(r, 0, size), make([]byte, block)); err != nil {
-		return nil, fmt.Errorf("reading the message: %w", err)
-	}
 	m := &Message{r: r, size: size}
+	return m, m.read()
+}
+
+// WithoutNUL is New for a message that may keep its 8-bit octets. It cannot be
+// converted if there are octets of value 0 outside of the bodies of its parts.
+func WithoutNUL(r io.ReaderAt, size int64) (*Message, error) {
+	m := &Message{r: r, size: size, nul: true}
+	if err := m.read(); err != nil {
+		return nil, err
+	}
+	at := int64(0)
+	for _, t := range append(m.tasks[:len(m.tasks):len(m.tasks)], task{from: size, to: size}) {
+		left, err := m.unwanted(at, t.from)
+		if err != nil {
+			return nil, err
+		}
+		if left || bytes.IndexByte(t.header, 0) >= 0 {
+			return nil, fmt.Errorf("%w: it has octets of value 0 outside of its bodies", ErrCannot)
+		}
+		at = t.to
+	}
+	return m, nil
+}
+
+func (m *Message) read() error {
+	p := structure.NewParser()
+	if _, err := io.CopyBuffer(p, io.NewSectionReader(m.r, 0, m.size), make([]byte, block)); err != nil {
+		return fmt.Errorf("reading the message: %w", err)
+	}
 	_, err := m.plan(p.Finish().Root, true)
-	return m, err
+	return err
 }
 
 // plan adds the tasks of a part, and tells whether it has any.
@@ -80,15 +110,15 @@ func (m *Message) plan(p *structure.Part, top bool) (bool, error) {
 		changed = changed || c
 	}
 	if len(inner) == 0 {
-		eight, err := m.eightBit(p.BodyStart, p.BodyEnd)
+		found, err := m.unwanted(p.BodyStart, p.BodyEnd)
 		switch {
 		case err != nil:
 			return false, err
-		case eight && (p.Encoding == "base64" || p.Encoding == "quoted-printable"):
-			return false, fmt.Errorf("%w: a part that is encoded has 8-bit octets", ErrCannot)
-		case eight:
+		case found && (p.Encoding == "base64" || p.Encoding == "quoted-printable"):
+			return false, fmt.Errorf("%w: a part that is encoded has octets that no encoding has", ErrCannot)
+		case found:
 			changed, encoding = true, "base64"
-			if p.Type == "text" || p.Type == "message" {
+			if !m.nul && (p.Type == "text" || p.Type == "message") {
 				encoding = "quoted-printable"
 			}
 			m.tasks = append(m.tasks, task{from: p.BodyStart, to: p.BodyEnd, encode: encoding})
@@ -103,21 +133,24 @@ func (m *Message) plan(p *structure.Part, top bool) (bool, error) {
 	case p.Type == "message" && p.Subtype == "global", p.Type == "message" && len(inner) == 0:
 		return false, fmt.Errorf("%w: it has a message inside that needs 8 bits", ErrCannot)
 	}
+	if m.nul && len(inner) > 0 {
+		// It says what its parts may be, which they still may.
+		m.tasks = append(m.tasks[:at], m.tasks[at+1:]...)
+		return true, nil
+	}
 	head, err := m.header(p, encoding, top)
 	m.tasks[at] = task{from: p.HeaderStart, to: p.BodyStart, header: head}
 	return true, err
 }
 
-// eightBit tells whether there is an octet beyond ASCII in a range.
-func (m *Message) eightBit(from, to int64) (bool, error) {
+// unwanted tells whether there is an octet in a range that has to go.
+func (m *Message) unwanted(from, to int64) (bool, error) {
 	buf := make([]byte, block)
 	r := io.NewSectionReader(m.r, from, to-from)
 	for {
 		n, err := r.Read(buf)
-		for _, c := range buf[:n] {
-			if c >= 0x80 {
-				return true, nil
-			}
+		if m.nul && bytes.IndexByte(buf[:n], 0) >= 0 || !m.nul && beyondASCII(buf[:n]) {
+			return true, nil
 		}
 		if err == io.EOF {
 			return false, nil
@@ -126,6 +159,15 @@ func (m *Message) eightBit(from, to int64) (bool, error) {
 			return false, fmt.Errorf("reading the message: %w", err)
 		}
 	}
+}
+
+func beyondASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
 }
 
 // header is that of a part with another encoding. A message from before MIME

@@ -190,3 +190,75 @@ func FuzzConvert(f *testing.F) {
 		}
 	})
 }
+
+func TestWithoutNUL(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"nothing to do", "Subject: ü\n\nü\n", "Subject: ü\n\nü\n"},
+		{"octets", "Content-Type: image/x\nContent-Transfer-Encoding: binary\n\na\x00b", "Content-Type: image/x\nContent-Transfer-Encoding: base64\nMIME-Version: 1.0\n\nYQBi"},
+		{"no MIME", "Subject: x\n\n\x00", "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nAA=="},
+		{"one part of several", `MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+Content-Transfer-Encoding: binary
+
+--b
+Content-Transfer-Encoding: binary
+
+grün
+--b
+Content-Type: message/rfc822
+Content-Transfer-Encoding: binary
+
+Subject: inner
+Content-Transfer-Encoding: binary
+
+` + "a\x00b" + `
+--b--
+`, `MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+Content-Transfer-Encoding: binary
+
+--b
+Content-Transfer-Encoding: binary
+
+grün
+--b
+Content-Type: message/rfc822
+Content-Transfer-Encoding: binary
+
+Subject: inner
+Content-Transfer-Encoding: base64
+
+YQBi
+--b--
+`},
+	} {
+		in := crlf(c.in)
+		m, err := WithoutNUL(strings.NewReader(in), int64(len(in)))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		var out strings.Builder
+		if n, err := m.WriteTo(&out); out.String() != crlf(c.want) || n != int64(out.Len()) || err != nil {
+			t.Errorf("%s: %d octets, %v\n%s\nwant\n%s", c.name, n, err, out.String(), c.want)
+		}
+	}
+	for name, in := range map[string]string{
+		"header":          "Subject: \x00\n\nx\n",
+		"header and body": "Subject: \x00\n\n\x00\n",
+		"preamble":        "Content-Type: multipart/mixed; boundary=b\n\n\x00\n--b\n\nx\n--b--\n",
+		"epilogue":        "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n\x00",
+		"encoded part":    "Content-Transfer-Encoding: base64\n\nAA==\x00\n",
+		"signed":          "Content-Type: multipart/signed; boundary=b\n\n--b\n\n\x00\n--b\n\nx\n--b--\n",
+		"piece":           "Content-Type: message/partial; id=x; number=1\n\n\x00\n",
+	} {
+		in = crlf(in)
+		if _, err := WithoutNUL(strings.NewReader(in), int64(len(in))); !errors.Is(err, ErrCannot) {
+			t.Errorf("%s: %v, want ErrCannot", name, err)
+		}
+	}
+	failed := errors.New("broken")
+	if _, err := WithoutNUL(failing{failed}, 10); !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -308,7 +308,11 @@ func (p *searchParser) modseq() search.Key {
 	if d.Peek() == '"' {
 		_ = d.String()
 		d.Space()
-		d.Atom()
+		switch d.Word() {
+		case "PRIV", "SHARED", "ALL":
+		default:
+			d.Fail("Unknown type of an entry")
+		}
 		d.Space()
 	}
 	return search.ModSeq(spool.ModSeq(d.Number64()))

@@ -57,7 +57,9 @@ func (s *session) parseSelect(d *wire.Decoder, c call) action {
 func parseResync(d *wire.Decoder) *resync {
 	r := new(resync)
 	d.Expect('(')
-	r.validity = d.Number()
+	if r.validity = d.Number(); d.Err() == nil && r.validity == 0 {
+		d.Fail("A UIDVALIDITY is not 0")
+	}
 	d.Space()
 	r.since = spool.ModSeq(d.Number64())
 	if d.TrySpace() && d.Peek() != '(' && d.Peek() != ')' {

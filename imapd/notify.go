@@ -212,6 +212,9 @@ func (p *notifyParser) events(selected bool) (e events) {
 	case d.Err() != nil || p.unknown:
 	case count == 0:
 		d.Fail("An event is missing")
+	case !selected:
+		// RFC 5465 section 5 wants the two below for all mailboxes, but Dovecot, and
+		// so clients, take each event by itself where it is not the selected one.
 	case e.has(messageNew) != e.has(messageExpunge):
 		d.Fail("MessageNew and MessageExpunge go together")
 	case e.has(flagChange) && !e.has(messageNew):

@@ -156,7 +156,8 @@ func (s *session) tellChanged(n *notifier, id spool.MailboxID) error {
 	}
 	tells := k.hears() && !k.is(row)
 	if tells {
-		counts := row.UIDNext != k.next || row.Messages != k.messages || row.UIDValidity != k.validity
+		counts := k.events.has(messageNew|messageExpunge) &&
+			(row.UIDNext != k.next || row.Messages != k.messages || row.UIDValidity != k.validity)
 		flags := k.events.has(flagChange) && (row.Unseen != k.unseen || s.has(condstore))
 		tells = counts || flags
 	}

@@ -168,6 +168,7 @@ func (ch *checker) limits() {
 		{"smtp", "command_timeout", int64(s.CommandTimeout), int64(time.Second), "1s"},
 		{"smtp", "data_timeout", int64(s.DataTimeout), int64(time.Second), "1s"},
 		{"imap", "max_connections", int64(m.MaxConnections), 1, "1"},
+		{"imap", "max_connections_per_address", int64(m.MaxConnectionsPerAddress), 1, "1"},
 		{"imap", "max_connections_per_account", int64(m.MaxConnectionsPerAccount), 1, "1"},
 		{"imap", "max_message_size", int64(m.MaxMessageSize), int64(64 * KiB), "64KiB"},
 		{"spool", "min_free", int64(ch.config.Spool.MinFree), int64(64 * MiB), "64MiB"},

@@ -182,6 +182,7 @@ type SMTP struct {
 // IMAP is how mail is collected.
 type IMAP struct {
 	MaxConnections           int `toml:"max_connections"`
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
 	MaxConnectionsPerAccount int `toml:"max_connections_per_account"`
 	// MaxMessageSize bounds APPEND.
 	MaxMessageSize Size `toml:"max_message_size"`

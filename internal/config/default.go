@@ -42,6 +42,7 @@ func Default() *Config {
 		},
 		IMAP: IMAP{
 			MaxConnections:           1000,
+			MaxConnectionsPerAddress: 100,
 			MaxConnectionsPerAccount: 50,
 			MaxMessageSize:           50 * MiB,
 			IdleTimeout:              30 * Minute,

@@ -84,6 +84,7 @@ func TestClean(t *testing.T) {
 		{"\xe4\x80", "ä€"},
 		{"\x1b$B2q5D\x1b(B", "会議"},
 		{"a\u0085b", "a b"},
+		{"Gr\u00fc\u00dfe\u00a0\u2028x", "Gr\u00fc\u00dfe\u00a0\u2028x"},
 	} {
 		if got := clean([]byte(c.in)); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.in, got, c.want)

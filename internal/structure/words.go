@@ -36,11 +36,14 @@ func clean(b []byte) string {
 
 // cleanText is clean for what is text already.
 func cleanText(s string) string {
-	plain := true
+	plain, ascii := true, true
 	for i := range len(s) {
-		plain = plain && s[i] >= ' ' && s[i] != 0x7f && s[i] < utf8.RuneSelf
+		c := s[i]
+		// U+0080 to U+009F begin with 0xc2.
+		plain = plain && c >= ' ' && c != 0x7f && (c != 0xc2 || i+1 < len(s) && s[i+1] >= 0xa0)
+		ascii = ascii && c < utf8.RuneSelf
 	}
-	if plain {
+	if plain && (ascii || utf8.ValidString(s)) {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
@@ -66,6 +69,7 @@ func DecodeWords(s string) string {
 		return s
 	}
 	var out strings.Builder
+	out.Grow(len(s))
 	var run wordRun
 	for s != "" {
 		i := strings.Index(s, "=?")
@@ -123,7 +127,11 @@ func (r *wordRun) flush(out *strings.Builder) {
 				}
 			}
 		}
-		out.WriteString(strings.ToValidUTF8(string(b), "\uFFFD"))
+		if utf8.Valid(b) {
+			out.Write(b)
+		} else {
+			out.WriteString(strings.ToValidUTF8(string(b), "\uFFFD"))
+		}
 	}
 	*r = wordRun{}
 }

@@ -60,6 +60,7 @@ role = "imaps"
 address = "127.0.0.1:%d"
 [imap]
 max_connections = 20000
+max_connections_per_address = 20000
 max_connections_per_account = 20000
 [tls]
 certificate = "tls.crt"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,8 +69,11 @@ func (w *world) check(uids []spool.UID, must bool) {
 		return
 	}
 	var want, got []spool.Entry
-	for _, uid := range uids {
-		if e, err := w.store.Entry(w.id, uid); err == nil {
+	for e, err := range w.store.Entries(w.id, 1, 0) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		if _, is := slices.BinarySearch(uids, e.UID); is {
 			want = append(want, e)
 		}
 	}

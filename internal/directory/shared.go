@@ -36,6 +36,7 @@ const anyone = "anyone"
 // are.
 func (p *picture) addShared(opt Shared) error {
 	a := &account{name: SharedAccount(opt.Name), static: true}
+	a.address = mail.Address{Local: a.name} // what is told of it
 	if err := a.addAddresses(opt.Addresses); err != nil {
 		return fmt.Errorf("shared mailbox %q: %w", opt.Name, err)
 	}
@@ -52,9 +53,6 @@ func (p *picture) addShared(opt Shared) error {
 	}
 	for _, x := range a.addresses {
 		p.own[x] = a
-	}
-	if len(a.addresses) > 0 {
-		a.address = a.addresses[0]
 	}
 	for _, s := range opt.Senders {
 		a.senders = append(a.senders, strings.ToLower(s))

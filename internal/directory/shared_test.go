@@ -23,7 +23,7 @@ func TestShared(t *testing.T) {
 		if err != nil || !slices.Equal(targets.Accounts, []string{"shared/Support"}) {
 			t.Errorf("%s leads to %v, %v", to, targets.Accounts, err)
 		}
-		if last.Rule != accept.RuleAccount || len(last.To) != 1 || last.To[0].String() != "support@example.org" {
+		if last.Rule != accept.RuleAccount || len(last.To) != 1 || last.To[0].String() != "shared/Support" {
 			t.Errorf("%s: the last step is %+v", to, last)
 		}
 	}

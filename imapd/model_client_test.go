@@ -52,6 +52,22 @@ func (m *model) learn(c *modelClient) {
 	m.compare(c)
 }
 
+// hearsVanished tells that it is told of what is gone by UID.
+func (c *modelClient) hearsVanished() bool { return c.ability == "QRESYNC" || c.ability == "UIDONLY" }
+
+// named is a command about some messages, by number or, with UIDONLY, by the UIDs of
+// which the client knows.
+func (c *modelClient) named(verb, set, rest string) string {
+	if c.ability != "UIDONLY" {
+		return verb + " " + set + " " + rest
+	}
+	var uids []string
+	for n := range numbersOf(set, len(c.view)) {
+		uids = append(uids, strconv.FormatUint(uint64(c.view[n-1].uid), 10))
+	}
+	return "UID " + verb + " " + strings.Join(uids, ",") + " " + rest
+}
+
 // items are what a client asks for of flags.
 func (c *modelClient) items() string {
 	if c.ability == "" {
@@ -70,6 +86,7 @@ func (m *model) mustSay(c *modelClient, command string) {
 
 var (
 	modelFetch    = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
+	modelUIDFetch = regexp.MustCompile(`^\* (\d+) UIDFETCH \((.*)\)$`)
 	modelUID      = regexp.MustCompile(`\bUID (\d+)`)
 	modelFlagList = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
 	modelModSeq   = regexp.MustCompile(`\bMODSEQ \((\d+)\)`)
@@ -126,7 +143,7 @@ func (m *model) hear(c *modelClient, line string) {
 			for len(c.view) < n {
 				c.view = append(c.view, believed{flags: "?"})
 			}
-		case c.holding || c.ability == "QRESYNC":
+		case c.holding || c.hearsVanished():
 			m.fatalf(c, "EXPUNGE where it must not be")
 		case n < 1 || n > len(c.view):
 			m.fatalf(c, "EXPUNGE of no message")
@@ -150,8 +167,15 @@ func (m *model) hear(c *modelClient, line string) {
 		return
 	}
 	if f := modelFetch.FindStringSubmatch(line); f != nil {
+		if c.ability == "UIDONLY" {
+			m.fatalf(c, "a sequence number is told")
+		}
 		seq, _ := strconv.Atoi(f[1])
 		m.fetched(c, seq, f[2])
+		return
+	}
+	if f := modelUIDFetch.FindStringSubmatch(line); f != nil {
+		m.fetched(c, c.seqOf(f[1]), "UID "+f[1]+" "+f[2])
 		return
 	}
 	if rest, is := strings.CutPrefix(line, "* SEARCH"); is {
@@ -164,9 +188,21 @@ func (m *model) hear(c *modelClient, line string) {
 	}
 }
 
+// seqOf is where a client with UIDONLY has a message: the first of which it does not
+// know the UID, if it knows none of that UID; 0 if there is none.
+func (c *modelClient) seqOf(uid string) int {
+	n, _ := strconv.ParseUint(uid, 10, 32)
+	for _, uid := range []uint32{uint32(n), 0} {
+		if i := slices.IndexFunc(c.view, func(b believed) bool { return b.uid == uid }); i >= 0 {
+			return i + 1
+		}
+	}
+	return 0
+}
+
 func (m *model) vanish(c *modelClient, set string, earlier bool) {
 	m.t.Helper()
-	if c.holding || c.ability != "QRESYNC" {
+	if c.holding || !c.hearsVanished() {
 		m.fatalf(c, "VANISHED where it must not be")
 	}
 	for part := range strings.SplitSeq(set, ",") {

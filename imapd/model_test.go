@@ -13,12 +13,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"restante/spool"
 )
 
-// TestModel has three sessions of one mailbox do random things, one at a time, and
+// TestModel has four sessions of one mailbox do random things, one at a time, and
 // holds what each was told against a simple model of the mailbox: the flags of
-// each UID. A plain client, one with CONDSTORE and one with QRESYNC take part; the
-// last leaves and comes back with what it knows.
+// each UID. A plain client, one with CONDSTORE, one with QRESYNC, which leaves and
+// comes back with what it knows, and one with UIDONLY take part. The mailbox is
+// that of one account, or one that is shared by four.
 //
 // A client believes only responses. Whenever it must have heard everything (after
 // a command that EXPUNGE may follow) what it believes must be the model; at any
@@ -30,14 +33,37 @@ func TestModel(t *testing.T) {
 		steps, seed = 100_000, uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
-	h := newHouse(t, nil)
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), h: h, box: make(map[uint32]string), next: 1, recent: new(firstTold)}
-	for i, ability := range []string{"", "CONDSTORE", "QRESYNC"} {
-		m.clients = append(m.clients, m.join(i, ability))
+	all := map[string]string{"alice": "lrswite", "bob": "lrswite", "carol": "lrswite", "dave": "lrswite"}
+	for _, c := range []struct {
+		name, mailbox, owner string
+		accounts             []string
+	}{
+		{"Own", "INBOX", "alice", []string{"alice", "alice", "alice", "alice"}},
+		{"Shared", `"Shared Folders/Team"`, "shared/Team", []string{"alice", "bob", "carol", "dave"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, func(o *Options) { o.Shared = []Shared{{Name: "Team", Account: "shared/Team", Rights: all}} })
+			// The mailbox in question is the first, with the UIDVALIDITY 1.
+			if _, err := h.store.CreateMailbox(c.owner, spool.Inbox, spool.UseNone); err != nil {
+				t.Fatal(err)
+			}
+			m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), h: h, box: make(map[uint32]string), next: 1, recent: new(firstTold)}
+			m.name = c.mailbox
+			for i, ability := range []string{"", "CONDSTORE", "QRESYNC", "UIDONLY"} {
+				m.account = c.accounts[i]
+				m.clients = append(m.clients, m.join(i, ability))
+			}
+			m.run(steps)
+		})
 	}
+}
+
+// run has the clients take turns.
+func (m *model) run(steps int) {
 	for m.step = 0; m.step < steps; m.step++ {
 		m.turn(m.clients[m.rnd.IntN(len(m.clients))])
-		if t.Failed() {
+		if m.t.Failed() {
 			return
 		}
 	}
@@ -50,8 +76,11 @@ func TestModel(t *testing.T) {
 // model is the mailbox as it must be: flags by UID, as modelFlags writes them. It has
 // no box where others change the mailbox at the same time (TestStress).
 type model struct {
-	t       *testing.T
-	rnd     *rand.Rand
+	t   *testing.T
+	rnd *rand.Rand
+	// account is whose the next client is; name is what clients call the mailbox.
+	account, name string
+
 	h       *house
 	box     map[uint32]string
 	next    uint32
@@ -76,24 +105,24 @@ func (m *model) fatalf(c *modelClient, format string, args ...any) {
 
 func (m *model) join(i int, ability string) *modelClient {
 	server, conn := net.Pipe()
-	m.h.srv.serveLoggedIn(server, "alice")
+	m.h.srv.serveLoggedIn(server, m.account)
 	m.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(10 * time.Minute))
 	c := &modelClient{name: strconv.Itoa(i), ability: ability, conn: conn, r: bufio.NewReader(conn)}
 	if ability != "" {
 		m.say(c, "ENABLE "+ability)
 	}
-	m.say(c, "SELECT INBOX")
+	m.say(c, "SELECT "+m.name)
 	m.learn(c)
 	return c
 }
 
-// turn has a client do something. One with QRESYNC then asks for the UIDs of what
+// turn has a client do something. One with QRESYNC or UIDONLY then asks for the UIDs of what
 // is new, since VANISHED means nothing to it otherwise.
 func (m *model) turn(c *modelClient) {
 	m.t.Helper()
 	m.act(c)
-	if c.ability == "QRESYNC" && slices.ContainsFunc(c.view, func(b believed) bool { return b.uid == 0 }) {
+	if c.hearsVanished() && slices.ContainsFunc(c.view, func(b believed) bool { return b.uid == 0 }) {
 		m.know(c)
 	}
 }
@@ -109,7 +138,7 @@ func (m *model) act(c *modelClient) {
 	case n < 58:
 		m.expunge(c)
 	case n < 68 && len(c.view) > 0:
-		m.say(c, fmt.Sprintf("FETCH %s (UID %s)", m.someOf(len(c.view)), c.items()))
+		m.say(c, c.named("FETCH", m.someOf(len(c.view)), fmt.Sprintf("(UID %s)", c.items())))
 	case n < 73 && len(c.view) > 0:
 		m.move(c)
 	case n < 79:
@@ -129,7 +158,7 @@ func (m *model) append(c *modelClient) {
 	// The model comes first: the reply may have the flags already.
 	m.box[m.next] = modelFlags(strings.Fields(strings.Trim(flags, "()"))...)
 	m.next++
-	m.say(c, "APPEND INBOX "+flags+" {2+}\r\nx\n")
+	m.say(c, "APPEND "+m.name+" "+flags+" {2+}\r\nx\n")
 	m.compare(c)
 }
 
@@ -197,7 +226,7 @@ func (m *model) store(c *modelClient) {
 			b.flags = changed(b.flags, op, flag)
 		}
 	}
-	m.mustSay(c, fmt.Sprintf("STORE %s %sFLAGS%s (%s)", set, op, silent, flag))
+	m.mustSay(c, c.named("STORE", set, fmt.Sprintf("%sFLAGS%s (%s)", op, silent, flag)))
 }
 
 // changed is what an operation makes of flags, which are "?" if they are unknown.
@@ -234,7 +263,7 @@ func (m *model) move(c *modelClient) {
 	for n := range numbersOf(set, len(c.view)) {
 		delete(m.box, c.view[n-1].uid)
 	}
-	m.say(c, "MOVE "+set+" Trash")
+	m.say(c, c.named("MOVE", set, "Trash"))
 	m.compare(c)
 }
 
@@ -261,7 +290,7 @@ func (m *model) search(c *modelClient) {
 func (m *model) comeBack(c *modelClient) {
 	if c.ability != "QRESYNC" {
 		c.view = nil
-		m.say(c, "SELECT INBOX")
+		m.say(c, "SELECT "+m.name)
 		m.learn(c)
 		return
 	}
@@ -280,7 +309,7 @@ func (m *model) comeBack(c *modelClient) {
 	}
 	c.view = nil
 	validity := uint32(1)
-	m.say(c, fmt.Sprintf("SELECT INBOX (QRESYNC (%d %d))", validity, since))
+	m.say(c, fmt.Sprintf("SELECT %s (QRESYNC (%d %d))", m.name, validity, since))
 	if !maps.Equal(c.remembered, m.box) {
 		m.fatalf(c, "the client comes back to %v, and is made to believe %v", m.box, c.remembered)
 	}

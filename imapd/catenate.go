@@ -2,19 +2,28 @@ package imapd
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
-	"restante/internal/imapstring"
 	"restante/spool"
 )
 
-// codeBadURL is of RFC 4469: a URL of CATENATE that leads nowhere.
+// codeBadURL is of RFC 4469: a URL of CATENATE that leads nowhere. What could not
+// stand in a response code is encoded as in a URL.
 func codeBadURL(u string) imap.ResponseCode {
-	return imap.ResponseCode("BADURL " + string(imapstring.AppendQuoted(nil, u)))
+	var b strings.Builder
+	for i := range len(u) {
+		if c := u[i]; c < ' ' || c >= 0x7f || strings.IndexByte(`]"\`, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return imap.ResponseCode(`BADURL "` + b.String() + `"`)
 }
 
 // maxParts bounds the parts of a CATENATE.

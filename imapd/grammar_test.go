@@ -26,7 +26,11 @@ type response struct {
 	elements []any
 }
 
-type responseReader struct{ r *bufio.Reader }
+type responseReader struct {
+	r *bufio.Reader
+	// utf8 tells that quoted strings may have eight bits.
+	utf8 bool
+}
 
 // next reads a response. Status responses have free text and are only lines.
 func (p responseReader) next() (response, error) {
@@ -137,7 +141,7 @@ func (p responseReader) quoted() (text, error) {
 			if c, err = p.r.ReadByte(); err != nil || c != '"' && c != '\\' {
 				return "", fmt.Errorf("escape of %q (%v)", c, err)
 			}
-		case c == '\r' || c == '\n' || c == 0 || c >= 0x80:
+		case c == '\r' || c == '\n' || c == 0 || c >= 0x80 && !p.utf8:
 			return "", fmt.Errorf("%q in a quoted string", c)
 		}
 		b.WriteByte(c)

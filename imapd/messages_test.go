@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"restante/internal/corpus"
-	"restante/internal/logbuffer"
 )
 
 // TestOddMessages has each message of the corpus, stored by APPEND, delivered with
@@ -73,10 +71,7 @@ func FuzzMessages(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	var log logbuffer.Buffer
-	h := newHouse(f, func(o *Options) {
-		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
-	})
+	h, errs := newQuietHouse(f)
 	f.Fuzz(func(t *testing.T, message []byte) {
 		if len(message) == 0 {
 			t.Skip("a message of no octets cannot be stored")
@@ -94,8 +89,8 @@ func FuzzMessages(f *testing.F) {
 		reader.say("close", "CLOSE")
 		client.Close()
 		<-ended
-		if errs := log.String(); errs != "" {
-			t.Fatalf("errors:\n%s", errs)
+		if log := errs.String(); log != "" {
+			t.Fatalf("errors:\n%s", log)
 		}
 	})
 }
@@ -108,7 +103,7 @@ type messageReader struct {
 }
 
 func newMessageReader(t *testing.T, conn net.Conn) *messageReader {
-	return &messageReader{t: t, conn: conn, in: responseReader{bufio.NewReader(conn)}}
+	return &messageReader{t: t, conn: conn, in: responseReader{r: bufio.NewReader(conn)}}
 }
 
 // say sends a command, which must be answered with OK, and returns the responses.

@@ -78,7 +78,8 @@ func (m *model) run(steps int) {
 type model struct {
 	t   *testing.T
 	rnd *rand.Rand
-	// account is whose the next client is; name is what clients call the mailbox.
+	// account is whose the next client is, and name what clients call the mailbox: alice
+	// and INBOX if they are "".
 	account, name string
 
 	h       *house
@@ -104,6 +105,9 @@ func (m *model) fatalf(c *modelClient, format string, args ...any) {
 }
 
 func (m *model) join(i int, ability string) *modelClient {
+	if m.account == "" {
+		m.account, m.name = "alice", "INBOX"
+	}
 	server, conn := net.Pipe()
 	m.h.srv.serveLoggedIn(server, m.account)
 	m.t.Cleanup(func() { conn.Close() })

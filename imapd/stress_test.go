@@ -72,7 +72,7 @@ type worker struct {
 // join begins a session, with a model of its own that knows nothing of the mailbox.
 func (s *stress) join(i int, ability string, seed uint64) (*model, *modelClient) {
 	s.t.Helper()
-	m := &model{t: s.t, rnd: rand.New(rand.NewPCG(seed, uint64(i))), h: s.h, recent: s.recent, account: "alice", name: "INBOX"}
+	m := &model{t: s.t, rnd: rand.New(rand.NewPCG(seed, uint64(i))), h: s.h, recent: s.recent}
 	c := m.join(i, ability)
 	return m, c
 }

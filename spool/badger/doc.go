@@ -43,6 +43,27 @@
 // its leases. Destinations that have tasks are held in memory too (some
 // hundred bytes each); tasks are not. keys.go documents every record.
 //
+// A Lease looks at a snapshot. What was noted of a destination since that was
+// taken is for the next one (scan.before): a destination never counts as empty
+// on the word of a snapshot that is older than what is known of it.
+//
+// # Stories
+//
+// Search reads the beginnings of all stories of the time that was asked for:
+// some 4 µs each, two seconds for 500,000. An index of addresses and Message-IDs
+// would have it read the few that are meant, and would cost each commit of a
+// message with one recipient three keys more: 14 % of the engine's CPU time (12 µs;
+// the median of three runs of 12,000 commits by 32 clients), and as many deletions
+// later. There is none: mail is taken in all the time, and searched for now and
+// then.
+//
+// # Waiting
+//
+// An engine with nothing to do uses 0.4 % of a core, seven eighths of it since
+// Badger's two compactors look for work 20 times a second each: without them it
+// is 0.05 % (/proc/PID/stat over 40 s). Badger has no option for that, none with
+// less than two compactors, and with none its tables are never merged.
+//
 // # Backup
 //
 // Backup writes a snapshot as one stream that ends with a hash; Restore makes a

@@ -170,8 +170,13 @@ func (f *fetching) message(m *message) error {
 // collected has the message's story say that it was read.
 func (s *session) collected(e *spool.Entry, q *query) {
 	if tell := s.srv.opt.Story; tell != nil && q.collects() {
-		tell(e.Message, spool.Event{Kind: spool.EventCollected, By: s.account, Addr: s.remote.String(), Text: s.account + "/" + s.box.name})
+		tell(e.Message, s.did(spool.EventCollected, s.box))
 	}
+}
+
+// did is what stories say that the session did with messages in a mailbox.
+func (s *session) did(kind spool.EventKind, in *selection) spool.Event {
+	return spool.Event{Kind: kind, By: s.account, Addr: s.remote.String(), Text: s.account + "/" + in.name}
 }
 
 // tellVanished answers FETCH (VANISHED) (RFC 7162 section 3.2.6).

@@ -247,7 +247,7 @@ func (s *session) parseClose(_ *wire.Decoder, c call) action {
 		if c.verb == "UNSELECT" || box.readOnly || !box.rights.has(rightExpunge) {
 			return nil
 		}
-		gone, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil)
+		gone, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil, s.did(spool.EventExpunged, box))
 		if err != nil {
 			s.log.Error("close: expunge failed", "err", err)
 		}

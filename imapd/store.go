@@ -236,7 +236,9 @@ func (s *session) parseExpunge(d *wire.Decoder, c call) action {
 				return err
 			}
 		}
-		gone, err := patiently(s, func() ([]spool.UID, error) { return s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids) })
+		gone, err := patiently(s, func() ([]spool.UID, error) {
+			return s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids, s.did(spool.EventExpunged, s.box))
+		})
 		if err != nil {
 			return s.failure("expunge", err)
 		}

@@ -204,7 +204,9 @@ type Mailboxes interface {
 	Move(from MailboxID, uids []UID, to MailboxID, lost FlagMask) (Copied, error)
 	// Expunge removes the entries that have \Deleted set, of those given, or
 	// of all if uids is nil, and returns their UIDs.
-	Expunge(id MailboxID, uids []UID) ([]UID, error)
+	// The events go into the story of each message that goes, if it has one, in
+	// the same transaction.
+	Expunge(id MailboxID, uids []UID, story ...Event) ([]UID, error)
 	// TakeRecent notes that a session is told of the entries up to a UID, and returns
 	// the lowest that none had been told of before: those from there on are \Recent
 	// in that session, and in no other. It costs no commit. Close keeps what was

@@ -96,7 +96,8 @@ const (
 	// EventCollected: By read the message for the first time; Text is
 	// "account/mailbox", Addr the client's address.
 	EventCollected EventKind = "collected"
-	// EventExpunged: By deleted it from the mailbox.
+	// EventExpunged: By deleted it from the mailbox "account/mailbox" of Text,
+	// from the address Addr; nobody did if it was its age.
 	EventExpunged EventKind = "expunged"
 	// EventOmitted stands for Count events that are not kept.
 	EventOmitted EventKind = "omitted"

@@ -84,6 +84,17 @@ func clipText(s string) string {
 	return s[:cut] + dots
 }
 
+// Dated returns events in which those without a time have this one.
+func Dated(events []Event, at time.Time) []Event {
+	events = slices.Clone(events)
+	for i := range events {
+		if events[i].At.IsZero() {
+			events[i].At = at
+		}
+	}
+	return events
+}
+
 // Opening is what a story begins with, of a message that is committed at a
 // time: its own events, and one for each of its tasks, which have these IDs.
 func (m *Message) Opening(ids []TaskID, at time.Time) []Event {

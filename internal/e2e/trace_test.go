@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/emersion/go-imap/v2"
+
 	"restante/internal/standin"
 )
 
@@ -131,6 +133,22 @@ func TestTraceCollected(t *testing.T) {
 	has(t, d.must("", "trace", bob), "SENDER", list[0].ID, list[1].ID, "2 messages")
 	if got := d.traced(list[0].ID)[0].plot(); got != "accepted deposited collected" {
 		t.Errorf("collected twice: %s", got)
+	}
+	// One is deleted, and at once it is told by whom.
+	c := d.imap(bob, password, nil)
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	first := d.traced(bob)[1].ID // the newest is told first
+	if err := c.Store(imap.SeqSetNum(1), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Expunge().Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = d.traced(first)[0]
+	if e := s.Events[len(s.Events)-1]; e.Kind != "expunged" || e.By != bob || e.Text != bob+"/INBOX" || e.Addr != "127.0.0.1" {
+		t.Errorf("expunged: %s, %+v", s.plot(), e)
 	}
 }
 

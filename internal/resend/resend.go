@@ -44,7 +44,7 @@ type Mailboxes interface {
 	Entries(id spool.MailboxID, from, to spool.UID) iter.Seq2[spool.Entry, error]
 	Entry(id spool.MailboxID, uid spool.UID) (spool.Entry, error)
 	Flag(id spool.MailboxID, uids []spool.UID, op spool.FlagOp, f spool.Flags, unchangedSince spool.ModSeq) (spool.Flagging, error)
-	Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, error)
+	Expunge(id spool.MailboxID, uids []spool.UID, story ...spool.Event) ([]spool.UID, error)
 }
 
 // Bodies is what is needed of spool.Bodies.

@@ -96,7 +96,7 @@ func (r *Remover) round(ctx context.Context) {
 			if keep <= 0 || row.Messages == 0 {
 				continue
 			}
-			n, err := r.empty(ctx, row.ID, r.opt.Now().Add(-keep))
+			n, err := r.empty(ctx, row.ID, r.opt.Now().Add(-keep), spool.Event{Kind: spool.EventExpunged, Text: account + "/" + row.Name + ", by its age"})
 			if n > 0 {
 				r.opt.Logger.Info("old messages are removed", "account", account, "mailbox", row.Name, "messages", n)
 			}
@@ -124,8 +124,9 @@ func (r *Remover) keep(use spool.Use) time.Duration {
 	return 0
 }
 
-// empty removes what came before an instant, and returns how much it was.
-func (r *Remover) empty(ctx context.Context, id spool.MailboxID, before time.Time) (removed int, err error) {
+// empty removes what came before an instant, and returns how much it was. The
+// messages' stories tell of it.
+func (r *Remover) empty(ctx context.Context, id spool.MailboxID, before time.Time, story spool.Event) (removed int, err error) {
 	for {
 		old, err := r.old(id, before)
 		if err != nil || len(old) == 0 {
@@ -134,7 +135,7 @@ func (r *Remover) empty(ctx context.Context, id spool.MailboxID, before time.Tim
 		if _, err := r.opt.Mailboxes.Flag(id, old, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded); err != nil {
 			return removed, err
 		}
-		gone, err := r.opt.Mailboxes.Expunge(id, old)
+		gone, err := r.opt.Mailboxes.Expunge(id, old, story)
 		removed += len(gone)
 		if err != nil || len(gone) == 0 || len(old) < step || !wait(ctx, stepPause) {
 			return removed, err

@@ -3,6 +3,7 @@ package retention
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func box(t *testing.T, m *spooltest.Memory, name string, use spool.Use, messages
 		// Its own date is of no account.
 		_, err = staged.Commit(context.Background(), spool.Message{Deposits: []spool.Deposit{{
 			Account: "alice", Mailbox: name, InternalDate: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
-		}}})
+		}}, Events: []spool.Event{{Kind: spool.EventAccepted}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,6 +74,16 @@ func TestRemovesByAge(t *testing.T) {
 		}
 		if count(below) != 2 || count(archive) != 2 {
 			t.Error("messages of other mailboxes are gone")
+		}
+		told := make(map[string]int)
+		for s, err := range m.Search(spool.Search{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			told[s.Events[len(s.Events)-1].Text]++
+		}
+		if want := map[string]int{"alice/Trash, by its age": 2*step + 7, "alice/Junk, by its age": 3, "": 4}; !maps.Equal(told, want) {
+			t.Errorf("the stories end with %v", told)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -309,7 +309,7 @@ func applyFlags(old spool.Flags, op spool.FlagOp, f spool.Flags) spool.Flags {
 }
 
 // Expunge implements spool.Mailboxes.
-func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, error) {
+func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID, story ...spool.Event) ([]spool.UID, error) {
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
@@ -323,16 +323,16 @@ func (e *Engine) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, err
 			return nil, err
 		}
 	}
-	return e.remove(id, uids, true)
+	return e.remove(id, uids, true, story...)
 }
 
 // remove takes entries out of a mailbox: all of them, or those that have
-// \Deleted set.
-func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) (out []spool.UID, err error) {
+// \Deleted set. The messages' stories tell of it.
+func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, story ...spool.Event) (out []spool.UID, err error) {
 	err = inSteps(uids, func(uids []spool.UID) error {
 		var part []spool.UID
 		err := e.do(func(t *tx) (err error) {
-			part, err = t.remove(id, uids, deletedOnly, e.opt.Now())
+			part, err = t.remove(id, uids, deletedOnly, e.opt.Now(), story...)
 			return err
 		}, func() {
 			if len(part) > 0 {
@@ -347,7 +347,7 @@ func (e *Engine) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool) 
 	return out, err
 }
 
-func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now time.Time) (out []spool.UID, err error) {
+func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now time.Time, story ...spool.Event) (out []spool.UID, err error) {
 	m, err := t.row(id)
 	if err != nil {
 		return nil, err
@@ -358,12 +358,13 @@ func (t *tx) remove(id spool.MailboxID, uids []spool.UID, deletedOnly bool, now 
 	}
 	m.ModSeq++
 	index := t.index(id)
+	story = spool.Dated(story, now)
 	for i := range entries {
 		n := &entries[i]
 		if deletedOnly && n.Flags.System&spool.Deleted == 0 {
 			continue
 		}
-		if err := t.removeEntry(&m, index, n, now); err != nil {
+		if err := errors.Join(t.removeEntry(&m, index, n, now), t.note(n.Message, story)); err != nil {
 			return nil, err
 		}
 		out = append(out, n.UID)

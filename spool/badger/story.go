@@ -52,6 +52,14 @@ func (t *tx) addEvents(key []byte, id mail.ID, events []spool.Event) error {
 	return t.set(key, encodeEvents(spool.KeepEvents(kept, events...)))
 }
 
+// note adds what is about no task to the story of a message, if it has one.
+func (t *tx) note(id mail.ID, events []spool.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return t.addEvents(idKey(kNotes, id), id, events)
+}
+
 func (t *tx) events(key []byte, id mail.ID) (list []spool.Event, err error) {
 	err = t.get(key, func(p []byte) error {
 		list, err = decodeEvents(id, p)
@@ -66,13 +74,8 @@ func (e *Engine) Note(id mail.ID, events ...spool.Event) error {
 		return err
 	}
 	defer e.leave()
-	events = slices.Clone(events)
-	for i := range events {
-		if events[i].At.IsZero() {
-			events[i].At = e.opt.Now()
-		}
-	}
-	err := e.do(func(t *tx) error { return t.addEvents(idKey(kNotes, id), id, events) }, nil)
+	events = spool.Dated(events, e.opt.Now())
+	err := e.do(func(t *tx) error { return t.note(id, events) }, nil)
 	if err != nil {
 		return fmt.Errorf("note on %s: %w", id, err)
 	}

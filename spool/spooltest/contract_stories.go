@@ -22,6 +22,7 @@ func storyTests() []contractTest {
 		{"StoryBounded", testStoryBounded},
 		{"StoryWholeEvent", testStoryWholeEvent},
 		{"StoryNotes", testStoryNotes},
+		{"StoryExpunged", testStoryExpunged},
 		{"StoryForgotten", testStoryForgotten},
 		{"StoryForgottenInSteps", testStoryForgottenInSteps},
 	}
@@ -328,6 +329,39 @@ func testStoryNotes(c *contract) {
 			c.Errorf("%d events, the last %+v; open %v, ended %v", n, s.Events[n-1], s.Open, s.Ended)
 		}
 	})
+}
+
+// testStoryExpunged has a message in two mailboxes, and deletes it from one.
+func testStoryExpunged(c *contract) {
+	m := spool.Message{Deposits: []spool.Deposit{{Account: "alice"}, {Account: "bob"}}, Events: accepted("a@example.org")}
+	r := c.commit("body\r\n", m)
+	silent := c.deposit("alice", "", "without a story\r\n", spool.Flags{})
+	kept := c.commit("body\r\n", m)
+	for _, at := range []spool.Deposited{r.Deposited[0], silent} {
+		_, err := c.store.Flag(at.Mailbox, []spool.UID{at.UID}, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded)
+		c.must(err)
+	}
+	c.clock.Advance(time.Second)
+	event := spool.Event{Kind: spool.EventExpunged, By: "alice", Text: "alice/INBOX"}
+	gone, err := c.store.Expunge(silent.Mailbox, nil, event)
+	c.must(err)
+	if len(gone) != 2 {
+		c.Errorf("%v are gone", gone)
+	}
+	c.lasting(func() {
+		s := c.story(r.ID)
+		c.same("events", plot(s), "accepted a, expunged")
+		if e := s.Events[1]; e.By != "alice" || e.Text != "alice/INBOX" || !e.At.Equal(c.clock.Now()) {
+			c.Errorf("it is told as %+v", e)
+		}
+		c.same("events of another message", plot(c.story(kept.ID)), "accepted a")
+	})
+	// What says nothing is told nothing of.
+	_, err = c.store.Flag(r.Deposited[1].Mailbox, []spool.UID{r.Deposited[1].UID}, spool.FlagAdd, spool.Flags{System: spool.Deleted}, spool.ModSeqUnbounded)
+	c.must(err)
+	_, err = c.store.Expunge(r.Deposited[1].Mailbox, nil)
+	c.must(err)
+	c.same("events", plot(c.story(r.ID)), "accepted a, expunged")
 }
 
 func testStoryForgotten(c *contract) {

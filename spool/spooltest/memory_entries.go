@@ -262,7 +262,7 @@ func (m *Memory) transfer(source, target *memoryMailbox, entries []spool.Entry, 
 }
 
 // Expunge implements spool.Mailboxes.
-func (m *Memory) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, error) {
+func (m *Memory) Expunge(id spool.MailboxID, uids []spool.UID, story ...spool.Event) ([]spool.UID, error) {
 	if err := m.enter(OpExpunge); err != nil {
 		return nil, err
 	}
@@ -275,6 +275,7 @@ func (m *Memory) Expunge(id spool.MailboxID, uids []spool.UID) ([]spool.UID, err
 	for _, e := range b.entries {
 		if e.Flags.System&spool.Deleted != 0 && (uids == nil || slices.Contains(uids, e.UID)) {
 			out = append(out, e.UID)
+			m.note(e.Message, story)
 		}
 	}
 	if len(out) > 0 {

@@ -116,17 +116,14 @@ func (m *Memory) Note(id mail.ID, events ...spool.Event) error {
 		return err
 	}
 	defer m.mu.Unlock()
-	s := m.stories[id]
-	if s == nil {
-		return nil
-	}
-	for _, e := range events {
-		if e.At.IsZero() {
-			e.At = m.now()
-		}
-		s.notes = spool.KeepEvents(s.notes, e)
-	}
+	m.note(id, events)
 	return nil
+}
+
+func (m *Memory) note(id mail.ID, events []spool.Event) {
+	if s := m.stories[id]; s != nil {
+		s.notes = spool.KeepEvents(s.notes, spool.Dated(events, m.now())...)
+	}
 }
 
 // ForgetStories implements spool.Stories. It looks at everything each time.

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"bufio"
+	"compress/flate"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -259,6 +260,7 @@ func (p *play) until(a *actor, want string) {
 //	corrupt                    reading bodies fails
 //	mend                       all works again
 //	starttls N                 connection N begins TLS
+//	compress N                 connection N is compressed from here on
 //	selected MAILBOX [N]       connections 1 to N (or 1) have it selected
 //	fill C N                   connection C sends N octets
 //	wait TEXT                  connection 1 must get this line, after any others
@@ -352,7 +354,28 @@ func (p *play) direct(f []string) {
 			p.fatalf("handshake: %v", err)
 		}
 		a.conn, a.r = conn, bufio.NewReader(conn)
+	case "compress":
+		a := p.actor(f[1])
+		zip, err := flate.NewWriter(a.conn, flate.DefaultCompression)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		a.conn, a.r = deflated{a.conn, zip}, bufio.NewReader(flate.NewReader(a.r))
 	default:
 		p.fatalf("no such directive: %s", f[0])
 	}
+}
+
+// deflated compresses what is written to a connection.
+type deflated struct {
+	net.Conn
+	zip *flate.Writer
+}
+
+func (d deflated) Write(p []byte) (int, error) {
+	n, err := d.zip.Write(p)
+	if err == nil {
+		err = d.zip.Flush()
+	}
+	return n, err
 }

@@ -2,6 +2,8 @@ package imapd
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"errors"
 	"fmt"
 	"io"
@@ -166,5 +168,44 @@ func TestFailedLoginsOfOneAddress(t *testing.T) {
 	h.srv.gate.mu.Unlock()
 	if d := h.srv.gate.failed(addrOf(h.dial())); d != time.Microsecond<<penaltyDoublings {
 		t.Errorf("the next one costs %v", d)
+	}
+}
+
+// TestCompressedNonsense sends, compressed, what never ends, and what is not
+// compressed at all.
+func TestCompressedNonsense(t *testing.T) {
+	var bomb bytes.Buffer
+	zip, err := flate.NewWriter(&bomb, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(zip, "b NOOP ")
+	for range 64 {
+		zip.Write(make([]byte, 1<<20))
+	}
+	zip.Close()
+	h, errs := newQuietHouse(t)
+	for name, sent := range map[string][]byte{
+		"64 megabytes in one line": bomb.Bytes(),
+		"what is not compressed":   []byte("b NOOP\r\nc NOOP\r\n"),
+		"nothing":                  {},
+		"a block that is none":     {0xff, 0xff, 0xff, 0xff, 0xff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := &script{in: io.MultiReader(strings.NewReader("a COMPRESS DEFLATE\r\n"), bytes.NewReader(sent))}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			<-h.srv.serveLoggedIn(conn, "alice")
+			runtime.ReadMemStats(&after)
+			if !strings.HasPrefix(conn.out.String(), "a OK DEFLATE active\r\n") {
+				t.Errorf("heard %q", conn.out.String())
+			}
+			if got := after.TotalAlloc - before.TotalAlloc; got > 16<<20 {
+				t.Errorf("%d octets were allocated", got)
+			}
+		})
+	}
+	if log := errs.String(); log != "" {
+		t.Errorf("errors:\n%s", log)
 	}
 }

@@ -176,7 +176,8 @@ func (s *session) deleteShared(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.srv.opt.Mailboxes.DeleteMailbox(p.row.Account, p.row.Name)
+	_, err = patiently(s, func() (any, error) { return nil, s.srv.opt.Mailboxes.DeleteMailbox(p.row.Account, p.row.Name) })
+	return err
 }
 
 // renameShared renames a mailbox, which may be another's and stays its.
@@ -192,5 +193,6 @@ func (s *session) renameShared(from, to string) error {
 	case owner != p.row.Account, owner != s.account && p.row.Name == spool.Inbox:
 		return no(imap.ResponseCodeCannot, "Mailboxes stay with their owner")
 	}
-	return s.srv.opt.Mailboxes.RenameMailbox(owner, p.row.Name, inner)
+	_, err = patiently(s, func() (any, error) { return nil, s.srv.opt.Mailboxes.RenameMailbox(owner, p.row.Name, inner) })
+	return err
 }

@@ -26,7 +26,18 @@ func (s *session) beginProgress(tag string) {
 	s.progress = progress{tag: tag, next: time.Now().Add(s.srv.opt.progress)}
 }
 
-// stepped notes that one more message of a search was looked at, and tells the client
+// counting begins to count messages, of which there are so many, and returns what
+// ends that. If some were counted before it is not known how many there will be.
+func (s *session) counting(goal int) (end func()) {
+	p := &s.progress
+	if p.done == 0 {
+		p.goal = goal
+	}
+	p.counts = true
+	return func() { p.counts = false }
+}
+
+// stepped notes that the command is done with one more message, and tells the client
 // of it if it has not heard for long.
 func (s *session) stepped() {
 	p := &s.progress

@@ -18,8 +18,11 @@ func TestProgressOfVerbs(t *testing.T) {
 		{"UID COPY 1 Archive", "copy", "x OK [COPYUID"},
 		{"MOVE 1 Archive", "move", "* OK [COPYUID"},
 		{"EXPUNGE", "expunge", "* 1 EXPUNGE"},
+		{"CLOSE", "expunge", "x OK CLOSE"},
+		{"RENAME INBOX Before", "arrange", "x OK RENAME"},
+		{"DELETE Archive", "arrange", "x OK DELETE"},
 	} {
-		t.Run(c.op, func(t *testing.T) {
+		t.Run(c.command, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, func(o *Options) { o.progress = time.Millisecond })
 			h.deposit("alice", "INBOX", "", "Subject: x\r\n\r\nx\r\n", spool.Flags{System: spool.Deleted}, true)

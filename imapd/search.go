@@ -116,11 +116,7 @@ func (s *session) find(v *view.View, k search.Key) (f findings, err error) {
 // scanAll is scan for all messages of a view, and tells the client how far it is if
 // it takes long.
 func (s *session) scanAll(v *view.View, k search.Key, n need, visit func(m *message) error) error {
-	if s.progress.done == 0 {
-		s.progress.goal = int(v.Len())
-	}
-	s.progress.counts = true
-	defer func() { s.progress.counts = false }()
+	defer s.counting(int(v.Len()))()
 	return s.scan(v, k, v.Numbered(nil, 1, v.Len()), n, visit)
 }
 

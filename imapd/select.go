@@ -247,7 +247,8 @@ func (s *session) parseClose(_ *wire.Decoder, c call) action {
 		if c.verb == "UNSELECT" || box.readOnly || !box.rights.has(rightExpunge) {
 			return nil
 		}
-		gone, err := s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil, s.did(spool.EventExpunged, box))
+		how := s.did(spool.EventExpunged, box)
+		gone, err := patiently(s, func() ([]spool.UID, error) { return s.srv.opt.Mailboxes.Expunge(box.view.Mailbox(), nil, how) })
 		if err != nil {
 			s.log.Error("close: expunge failed", "err", err)
 		}

@@ -69,6 +69,7 @@ func (c *call) serve(ctx context.Context, grace time.Duration) error {
 	d.announce()
 	notify(d.log, notifyReady)
 	stopWatchdog := startWatchdog(d.spool, d.log)
+	stopGivingBack := startGivingBack()
 	cause := d.wait(signals)
 	notify(d.log, notifyStopping)
 
@@ -90,6 +91,7 @@ func (c *call) serve(ctx context.Context, grace time.Duration) error {
 	}()
 	d.stop()
 	stopWatchdog()
+	stopGivingBack()
 	if err := errors.Join(cause, d.close()); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net"
 	"slices"
@@ -22,9 +23,11 @@ type Host struct {
 	// equals the one to try first is drawn: each with a chance in proportion to
 	// its Weight. Those of Weight 0 follow, as they are listed.
 	Order, Weight int
-	// Username and Password are for this host, if the route's are not.
+	// Username with Password or Token, as those of the route, are for this host,
+	// if the route's are not.
 	Username string
 	Password func() (string, error)
+	Token    func(ctx context.Context, refused string) (string, error)
 	// TLS, unless it is nil, is in the place of the route's.
 	TLS *TLSMode
 	// Limits are those of this host; a host that may be given no more is
@@ -50,7 +53,7 @@ func (h Host) check() error {
 	switch {
 	case h.Order < 0 || h.Weight < 0 || h.Weight > 1<<20:
 		return errors.New("order or weight out of range")
-	case h.Username != "" && h.Password == nil:
+	case h.Username != "" && h.Password == nil && h.Token == nil:
 		return errors.New("a username without a password")
 	case h.TLS != nil && int(*h.TLS) >= len(tlsNames):
 		return errors.New("unknown TLS mode")
@@ -114,7 +117,7 @@ func (r *Route) Through(i int) *Route {
 	h, one := r.Hosts[i], *r
 	one.Hosts = []Host{h}
 	if h.Username != "" {
-		one.Username, one.Password, one.Token = h.Username, h.Password, nil
+		one.Username, one.Password, one.Token = h.Username, h.Password, h.Token
 	}
 	if h.TLS != nil {
 		one.TLS = *h.TLS

@@ -68,6 +68,7 @@ func TestThrough(t *testing.T) {
 	implicit := TLSImplicit
 	route := Route{Name: "isp", Kind: Smarthost, TLS: TLSRequired, Username: "all", Password: secret, Hosts: []Host{
 		{Name: "a"}, {Name: "b", Port: 465, TLS: &implicit, Username: "b", Password: secret},
+		{Name: "c", Username: "c", Token: func(context.Context, string) (string, error) { return "token", nil }},
 	}}
 	routes, err := NewRoutes([]Route{route})
 	if err != nil {
@@ -80,6 +81,9 @@ func TestThrough(t *testing.T) {
 	}
 	if len(b.Hosts) != 1 || b.TLS != TLSImplicit || b.Username != "b" || b.Password == nil || b.Name != "isp" {
 		t.Errorf("b: %+v", b)
+	}
+	if c := r.Through(2); c.Username != "c" || c.Password != nil || c.Token == nil || b.Token != nil {
+		t.Errorf("c: %+v", c)
 	}
 	if name := r.BudgetOf(r.Hosts[1]); name != "isp/b:465" {
 		t.Errorf("budget %q", name)

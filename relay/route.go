@@ -161,8 +161,9 @@ type Route struct {
 	// Certificate, unless it is nil, gives the certificate that we show. It is
 	// asked at each connection, so that a renewed one is used at once.
 	Certificate func() (*tls.Certificate, error)
-	// Mechanisms are those of AUTH to use, the preferred first; without them
-	// the strongest that is offered is taken.
+	// Mechanisms are those of AUTH to use, the preferred first; without any for
+	// the kind of login (password or token) the strongest that is offered is
+	// taken.
 	Mechanisms []string
 	// Token, unless it is nil, gives an access token, which takes the place of
 	// the password (XOAUTH2, OAUTHBEARER). refused is one that the next hop has

@@ -276,7 +276,10 @@ func smarthost(h config.Smarthost, modes map[config.TLSMode]relay.TLSMode) relay
 	host := hostAt(h.Address)
 	host.Order, host.Weight, host.Username = h.Order, h.Weight, h.Username
 	host.Limits = relay.Limits{Daily: h.DailyQuota}
-	if h.Username != "" {
+	switch {
+	case h.OAuth():
+		host.Token = tokens(h.Tokens, h.Username).Token
+	case h.Username != "":
 		host.Password = h.Secret
 	}
 	if h.TLS != "" {

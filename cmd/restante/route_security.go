@@ -39,13 +39,13 @@ func secure(route *relay.Route, r config.Route) {
 		route.Mechanisms = append(route.Mechanisms, strings.ToUpper(m))
 	}
 	if r.OAuth() {
-		route.Password, route.Token = nil, tokens(r).Token
+		route.Password, route.Token = nil, tokens(r.Tokens, r.Username).Token
 	}
 }
 
-// tokens is where a route gets its access tokens.
-func tokens(r config.Route) *token.Source {
-	opt := token.Options{URL: r.OAuthTokenURL, Scope: r.OAuthScope, ClientID: r.OAuthClientID, User: r.Username}
+// tokens is where access tokens for a user come from.
+func tokens(r config.Tokens, user string) *token.Source {
+	opt := token.Options{URL: r.OAuthTokenURL, Scope: r.OAuthScope, ClientID: r.OAuthClientID, User: user}
 	if r.OAuthClientSecretFile != "" {
 		opt.Secret = r.ClientSecret
 	}

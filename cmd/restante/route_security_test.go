@@ -51,12 +51,15 @@ func TestReportsOnTLSAreMarked(t *testing.T) {
 func TestSecureRoutes(t *testing.T) {
 	mx, host := relay.Route{}, relay.Route{}
 	secure(&mx, config.Route{NextHop: config.Strings{"mx"}})
-	secure(&host, config.Route{NextHop: config.Strings{"a.example"}, OAuthTokenURL: "https://login.example", Username: "u", Auth: config.Strings{"xoauth2"}, TLSMinVersion: "1.3"})
+	secure(&host, config.Route{NextHop: config.Strings{"a.example"}, Tokens: config.Tokens{OAuthTokenURL: "https://login.example"}, Username: "u", Auth: config.Strings{"xoauth2"}, TLSMinVersion: "1.3"})
 	if !mx.DANE || !mx.MTASTS || host.DANE || host.MTASTS {
 		t.Errorf("mx %+v, host %+v", mx, host)
 	}
 	if host.Token == nil || host.Mechanisms[0] != "XOAUTH2" || host.MinTLS == 0 || mx.Token != nil {
 		t.Errorf("host %+v", host)
+	}
+	if h := smarthost(config.Smarthost{Address: "b.example", Username: "v", Tokens: config.Tokens{OAuthTokenURL: "https://login.example"}}, nil); h.Token == nil || h.Password != nil || h.Username != "v" {
+		t.Errorf("a host of a route: %+v", h)
 	}
 	secure(&host, config.Route{TLSCA: "/does/not/exist"})
 	if host.RootCAs == nil {

@@ -24,7 +24,7 @@ func (ch *checker) smarthosts(route keyPath, r Route) {
 		switch hasPassword := h.Password != "" || h.PasswordFile != ""; {
 		case h.Password != "" && h.PasswordFile != "":
 			ch.problem(at.key("password_file"), "host %q of route %q has password and password_file; keep one", h.Address, r.Name)
-		case h.Username != "" && !hasPassword:
+		case h.Username != "" && !hasPassword && !h.OAuth():
 			ch.problem(at.key("username"), "host %q of route %q has a username and no password; add password_file", h.Address, r.Name)
 		case h.Username == "" && hasPassword:
 			ch.problem(at, "host %q of route %q has a password and no username; add username", h.Address, r.Name)
@@ -33,6 +33,7 @@ func (ch *checker) smarthosts(route keyPath, r Route) {
 				ch.problem(at.key("password_file"), "password of host %q of route %q: %s", h.Address, r.Name, err)
 			}
 		}
+		ch.oauthOf(at, h.login(r))
 		if (h.Username != "" || r.Username != "") && !isLoopback(h.Address) && (tls == TLSNone || tls == TLSOpportunistic) {
 			ch.problem(at, `host %q of route %q could be sent the password in the clear; use tls = "required" or "implicit"`, h.Address, r.Name)
 		}

@@ -19,14 +19,15 @@ func (d *decoder) problem(at keyPath, format string, args ...any) {
 // field is a struct field that has a key.
 type field struct {
 	key   string
-	index int
+	index []int
 }
 
+// fieldsOf returns the fields of a struct, those of embedded ones among them.
 func fieldsOf(t reflect.Type) []field {
 	var fs []field
-	for i := range t.NumField() {
-		if key := t.Field(i).Tag.Get("toml"); key != "" {
-			fs = append(fs, field{key, i})
+	for _, f := range reflect.VisibleFields(t) {
+		if key := f.Tag.Get("toml"); key != "" {
+			fs = append(fs, field{key, f.Index})
 		}
 	}
 	return fs
@@ -37,7 +38,7 @@ func (d *decoder) table(v reflect.Value, at keyPath, tree map[string]any) {
 	known := fieldsOf(v.Type())
 	for _, f := range known {
 		if value, ok := tree[f.key]; ok {
-			d.value(v.Field(f.index), at.key(f.key), f.key, value)
+			d.value(v.FieldByIndex(f.index), at.key(f.key), f.key, value)
 		}
 	}
 	for key := range tree {
@@ -214,7 +215,7 @@ func sectionOf(key string) (where string, ok bool) {
 		if f.key == key {
 			where, found = "at the top of the file, above the first [section]", found+1
 		}
-		ft, brackets := t.Field(f.index).Type, "in [%s]"
+		ft, brackets := t.FieldByIndex(f.index).Type, "in [%s]"
 		if ft.Kind() == reflect.Slice {
 			ft, brackets = ft.Elem(), "in [[%s]]"
 		}

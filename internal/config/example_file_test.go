@@ -112,7 +112,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 		}
 	}
 	for _, f := range fieldsOf(reflect.TypeFor[Config]()) {
-		ft := reflect.TypeFor[Config]().Field(f.index).Type
+		ft := reflect.TypeFor[Config]().FieldByIndex(f.index).Type
 		switch {
 		case ft.Kind() == reflect.Struct:
 			for _, g := range fieldsOf(ft) {
@@ -122,7 +122,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 			}
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
 			for _, g := range fieldsOf(ft.Elem()) {
-				if inner := ft.Elem().Field(g.index).Type; inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {
+				if inner := ft.Elem().FieldByIndex(g.index).Type; inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {
 					for _, h := range fieldsOf(inner.Elem()) {
 						checkStated(t, f.key+"."+g.key, h, stated[f.key+"."+g.key+"."+h.key])
 					}
@@ -145,7 +145,7 @@ func isList(section string) bool {
 	}
 	for _, f := range fieldsOf(reflect.TypeFor[Config]()) {
 		if f.key == section {
-			return reflect.TypeFor[Config]().Field(f.index).Type.Kind() == reflect.Slice
+			return reflect.TypeFor[Config]().FieldByIndex(f.index).Type.Kind() == reflect.Slice
 		}
 	}
 	return false
@@ -178,7 +178,7 @@ func checkStated(t *testing.T, section string, f field, comment string) {
 		if nested {
 			v = keyed(v, inner).Index(0)
 		}
-		v = v.Field(f.index)
+		v = v.FieldByIndex(f.index)
 		if v.Kind() == reflect.Slice && v.Len() == 0 {
 			return nil
 		}
@@ -193,7 +193,7 @@ func checkStated(t *testing.T, section string, f field, comment string) {
 func keyed(v reflect.Value, key string) reflect.Value {
 	for _, f := range fieldsOf(v.Type()) {
 		if f.key == key {
-			return v.Field(f.index)
+			return v.FieldByIndex(f.index)
 		}
 	}
 	return reflect.Value{}

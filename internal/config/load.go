@@ -83,6 +83,10 @@ func (c *Config) resolvePaths(dir string) {
 		r := &c.Routes[i]
 		names = append(names, &r.PasswordFile, &r.TLSCA, &r.ClientCertificate, &r.ClientKey,
 			&r.OAuthClientSecretFile, &r.OAuthRefreshTokenFile, &r.OAuthServiceAccount)
+		for k := range r.Smarthosts {
+			h := &r.Smarthosts[k]
+			names = append(names, &h.PasswordFile, &h.OAuthClientSecretFile, &h.OAuthRefreshTokenFile, &h.OAuthServiceAccount)
+		}
 	}
 	for _, n := range []*string{&c.TLS.Certificate, &c.TLS.Key} {
 		// Where this fails Check tells why.

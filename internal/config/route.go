@@ -110,7 +110,11 @@ type Route struct {
 	ClientKey         string `toml:"client_key"`
 	// Auth are the mechanisms to use, in order of preference; none is all.
 	Auth Strings `toml:"auth"`
-	// OAuth has access tokens in the place of a password.
+	Tokens
+}
+
+// Tokens is where access tokens are got that are in the place of a password.
+type Tokens struct {
 	OAuthTokenURL         string  `toml:"oauth_token_url"`
 	OAuthClientID         string  `toml:"oauth_client_id"`
 	OAuthClientSecretFile string  `toml:"oauth_client_secret_file"`
@@ -127,14 +131,15 @@ type Smarthost struct {
 	// proportion to Weight; those of Weight 0 follow as they are listed.
 	Order  int `toml:"order"`
 	Weight int `toml:"weight"`
-	// Username with Password, or PasswordFile, and TLS are in the place of the
-	// route's where they are given.
+	// Username with Password, PasswordFile or Tokens, and TLS are in the place of
+	// the route's where they are given.
 	Username     string  `toml:"username"`
 	Password     string  `toml:"password"`
 	PasswordFile string  `toml:"password_file"`
 	TLS          TLSMode `toml:"tls"`
 	// DailyQuota bounds the recipients of a day; 0 is no bound.
 	DailyQuota int `toml:"daily_quota"`
+	Tokens
 }
 
 // conditional tells whether the route has conditions beside its domains.

@@ -21,18 +21,18 @@ type TLSReports struct {
 	Organization string `toml:"organization"`
 }
 
-// OAuth tells whether access tokens take the place of the route's password.
-func (r Route) OAuth() bool { return r.OAuthTokenURL != "" || r.OAuthServiceAccount != "" }
+// OAuth tells whether access tokens take the place of a password.
+func (r Tokens) OAuth() bool { return r.OAuthTokenURL != "" || r.OAuthServiceAccount != "" }
 
 // ClientSecret, RefreshToken and ServiceAccount read the files of OAuth.
-func (r Route) ClientSecret() (string, error) { return readSecret(r.OAuthClientSecretFile) }
+func (r Tokens) ClientSecret() (string, error) { return readSecret(r.OAuthClientSecretFile) }
 
 // RefreshToken is the content of OAuthRefreshTokenFile.
-func (r Route) RefreshToken() (string, error) { return readSecret(r.OAuthRefreshTokenFile) }
+func (r Tokens) RefreshToken() (string, error) { return readSecret(r.OAuthRefreshTokenFile) }
 
 // ServiceAccount is the content of OAuthServiceAccount: the key of a Google
 // service account in JSON.
-func (r Route) ServiceAccount() (string, error) {
+func (r Tokens) ServiceAccount() (string, error) {
 	path, err := secretPath(r.OAuthServiceAccount)
 	if err != nil {
 		return "", err
@@ -112,7 +112,7 @@ func (ch *checker) security(at keyPath, r Route) {
 	}
 	ch.clientCertificate(at, r)
 	ch.mechanisms(at, r)
-	ch.oauthOf(at, r)
+	ch.oauthOf(at, r.login())
 }
 
 func (ch *checker) clientCertificate(at keyPath, r Route) {
@@ -127,61 +127,85 @@ func (ch *checker) clientCertificate(at keyPath, r Route) {
 }
 
 func (ch *checker) mechanisms(at keyPath, r Route) {
-	allowed := passwordMechanisms()
-	if r.OAuth() {
-		allowed = tokenMechanisms()
+	logins := []login{r.login()}
+	for _, h := range r.Smarthosts {
+		logins = append(logins, h.login(r))
+	}
+	logins = slices.DeleteFunc(logins, func(l login) bool { return l.username == "" })
+	var allowed []string
+	if slices.ContainsFunc(logins, func(l login) bool { return !l.OAuth() }) {
+		allowed = passwordMechanisms()
+	}
+	if slices.ContainsFunc(logins, func(l login) bool { return l.OAuth() }) {
+		allowed = append(allowed, tokenMechanisms()...)
+	}
+	if len(r.Auth) > 0 && len(logins) == 0 {
+		ch.problem(at.key("auth"), "route %q does not log in, so auth would do nothing; add username", r.Name)
+		return
 	}
 	for i, m := range r.Auth {
 		if !slices.Contains(allowed, strings.ToUpper(m)) {
 			ch.problem(at.key("auth").index(i), "auth %q of route %q must be one of %s", m, r.Name, strings.Join(allowed, ", "))
 		}
 	}
-	if len(r.Auth) > 0 && r.Username == "" {
-		ch.problem(at.key("auth"), "route %q does not log in, so auth would do nothing; add username", r.Name)
-	}
 }
 
-func (ch *checker) oauthOf(at keyPath, r Route) {
-	if !r.OAuth() {
+// login is who somebody is at a next hop, as a route or one of its hosts says.
+type login struct {
+	what                             string // in messages
+	username, password, passwordFile string
+	Tokens
+}
+
+func (r Route) login() login {
+	return login{fmt.Sprintf("route %q", r.Name), r.Username, r.Password, r.PasswordFile, r.Tokens}
+}
+
+func (s Smarthost) login(r Route) login {
+	return login{fmt.Sprintf("host %q of route %q", s.Address, r.Name), s.Username, s.Password, s.PasswordFile, s.Tokens}
+}
+
+func (ch *checker) oauthOf(at keyPath, l login) {
+	if !l.OAuth() {
 		for key, value := range map[string]string{
-			"oauth_client_id": r.OAuthClientID, "oauth_client_secret_file": r.OAuthClientSecretFile, "oauth_refresh_token_file": r.OAuthRefreshTokenFile,
+			"oauth_client_id": l.OAuthClientID, "oauth_client_secret_file": l.OAuthClientSecretFile, "oauth_refresh_token_file": l.OAuthRefreshTokenFile,
 		} {
 			if value != "" {
-				ch.problem(at.key(key), "route %q: %s needs oauth_token_url", r.Name, key)
+				ch.problem(at.key(key), "%s: %s needs oauth_token_url", l.what, key)
 			}
 		}
 		return
 	}
-	if r.Password != "" || r.PasswordFile != "" {
-		ch.problem(at, "route %q has a password and OAuth; keep one", r.Name)
+	if l.password != "" || l.passwordFile != "" {
+		ch.problem(at, "%s has a password and OAuth; keep one", l.what)
 	}
-	if r.Username == "" {
-		ch.problem(at, "route %q has OAuth and no username; add the mailbox that mail is sent as", r.Name)
+	if l.username == "" {
+		ch.problem(at, "%s has OAuth and no username; add the mailbox that mail is sent as", l.what)
 	}
-	if r.OAuthTokenURL != "" {
-		if err := oauth.CheckURL(r.OAuthTokenURL); err != nil {
-			ch.problem(at.key("oauth_token_url"), "oauth_token_url of route %q: %s", r.Name, err)
+	if l.OAuthTokenURL != "" {
+		if err := oauth.CheckURL(l.OAuthTokenURL); err != nil {
+			ch.problem(at.key("oauth_token_url"), "oauth_token_url of %s: %s", l.what, err)
 		}
 	}
 	switch {
-	case r.OAuthServiceAccount != "" && r.OAuthRefreshTokenFile != "":
-		ch.problem(at.key("oauth_refresh_token_file"), "route %q has oauth_refresh_token_file and oauth_service_account; keep one", r.Name)
-	case r.OAuthServiceAccount != "":
-		if _, err := r.ServiceAccount(); err != nil {
-			ch.problem(at.key("oauth_service_account"), "oauth_service_account of route %q: %s", r.Name, err)
+	case l.OAuthServiceAccount != "" && l.OAuthRefreshTokenFile != "":
+		ch.problem(at.key("oauth_refresh_token_file"), "%s has oauth_refresh_token_file and oauth_service_account; keep one", l.what)
+	case l.OAuthServiceAccount != "":
+		if _, err := l.ServiceAccount(); err != nil {
+			ch.problem(at.key("oauth_service_account"), "oauth_service_account of %s: %s", l.what, err)
 		}
 		return
-	case r.OAuthClientID == "":
-		ch.problem(at, "route %q has oauth_token_url and no oauth_client_id; add it", r.Name)
-	case r.OAuthClientSecretFile == "" && r.OAuthRefreshTokenFile == "":
-		ch.problem(at, "route %q has no oauth_client_secret_file; add it, or oauth_refresh_token_file", r.Name)
+	case l.OAuthClientID == "":
+		ch.problem(at, "%s has oauth_token_url and no oauth_client_id; add it", l.what)
+	case l.OAuthClientSecretFile == "" && l.OAuthRefreshTokenFile == "":
+		ch.problem(at, "%s has no oauth_client_secret_file; add it, or oauth_refresh_token_file", l.what)
 	}
-	for key, name := range map[string]string{"oauth_client_secret_file": r.OAuthClientSecretFile, "oauth_refresh_token_file": r.OAuthRefreshTokenFile} {
+	for key, name := range map[string]string{"oauth_client_secret_file": l.OAuthClientSecretFile, "oauth_refresh_token_file": l.OAuthRefreshTokenFile} {
 		if name == "" {
 			continue
 		}
 		if _, err := readSecret(name); err != nil {
-			ch.problem(at.key(key), "%s of route %q: %s", key, r.Name, err)
+			ch.problem(at.key(key), "%s of %s: %s", key, l.what, err)
 		}
 	}
 }

@@ -15,7 +15,16 @@ func TestRouteSecurity(t *testing.T) {
 	const host = head + "next_hop = [\"smtp.example.net\"]\n"
 	const mx = head + "next_hop = \"mx\"\n"
 	const token = host + "tls = \"verified\"\nusername = \"u@example.org\"\noauth_token_url = \"https://login.example/token\"\noauth_client_id = \"id\"\n"
+	const hosts = head + "tls = \"verified\"\n[[route.host]]\naddress = \"a.example\"\nusername = \"a\"\n"
+	const tokens = "oauth_token_url = \"https://login.example/token\"\noauth_client_id = \"id\"\n"
 	for _, tt := range []struct{ name, text, want string }{
+		{"a host's password", hosts + "password_file = \"secret\"\n", ""},
+		{"a host's tokens", hosts + tokens + "oauth_client_secret_file = \"secret\"\n", ""},
+		{"of two kinds", strings.Replace(hosts, "tls =", "auth = [\"XOAUTH2\", \"PLAIN\"]\ntls =", 1) + "password_file = \"secret\"\n[[route.host]]\naddress = \"b.example\"\nusername = \"b\"\n" + tokens + "oauth_refresh_token_file = \"secret\"\n", ""},
+		{"a host's tokens without a secret", hosts + tokens, "host \"a.example\" of route \"r\" has no oauth_client_secret_file"},
+		{"a host's password and tokens", hosts + "password_file = \"secret\"\n" + tokens + "oauth_client_secret_file = \"secret\"\n", "host \"a.example\" of route \"r\" has a password and OAuth; keep one"},
+		{"mechanism of no host's kind", strings.Replace(hosts, "tls =", "auth = [\"XOAUTH2\"]\ntls =", 1) + "password_file = \"secret\"\n", "must be one of SCRAM-SHA-256-PLUS"},
+
 		{"verified by names", host + "tls = \"verified\"\ntls_names = [\"a.example\", \".example\"]\ntls_ca = \"crt\"\ntls_min_version = \"1.3\"\n", ""},
 		{"mx", mx + "tls = \"verified\"\ndane = false\nmta_sts = true\n", ""},
 		{"dane to a host", host + "tls = \"required\"\ndane = true\n", ""},

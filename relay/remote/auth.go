@@ -53,8 +53,10 @@ func (c *Courier) authenticate(ctx context.Context, s *session) error {
 func (s *session) mechanism() (string, error) {
 	offered := strings.Fields(strings.ToUpper(s.ext["AUTH"]))
 	wanted := strength(s.route.Token != nil)
-	if len(s.route.Mechanisms) > 0 {
-		wanted = s.route.Mechanisms
+	// The route's may be for hosts that log in otherwise, too.
+	fit := slices.DeleteFunc(slices.Clone(s.route.Mechanisms), func(m string) bool { return !slices.Contains(wanted, m) })
+	if len(fit) > 0 {
+		wanted = fit
 	}
 	for _, m := range wanted {
 		if slices.Contains(offered, m) && (!strings.HasSuffix(m, "-PLUS") || s.binding() != nil) {

@@ -133,6 +133,30 @@ func TestCredentialsOfHosts(t *testing.T) {
 	}
 }
 
+// A host is logged in to with a token, another with a password, and each by those
+// of the route's mechanisms that are for it.
+func TestTokensOfHosts(t *testing.T) {
+	first := server(t, standin.Options{TLS: standin.STARTTLS, Mechanisms: []string{"XOAUTH2", "OAUTHBEARER"}, Username: "one", Token: "good"})
+	second := server(t, standin.Options{Username: "two", Password: "2"})
+	route := several(first, second)
+	route.Mechanisms = []string{"LOGIN", "XOAUTH2"}
+	route.Hosts[0].Username = "one"
+	route.Hosts[0].Token = func(context.Context, string) (string, error) { return "good", nil }
+	route.Hosts[1].Username = "two"
+	route.Hosts[1].Password = func() (string, error) { return "2", nil }
+	for _, srv := range []*standin.Server{first, second} {
+		out := deliver(t, courier(t, Options{}), job(route))
+		if got := srv.Messages(); out.Results[0].Code != 250 || len(got) != 1 || got[0].Account != map[*standin.Server]string{first: "one", second: "two"}[srv] {
+			t.Errorf("%+v: %+v", out, got)
+		}
+		route.Hosts = route.Hosts[1:]
+	}
+	if !slices.ContainsFunc(first.Commands(), func(c string) bool { return strings.HasPrefix(c, "AUTH XOAUTH2") }) ||
+		!slices.ContainsFunc(second.Commands(), func(c string) bool { return strings.HasPrefix(c, "AUTH LOGIN") }) {
+		t.Errorf("%q, %q", first.Commands(), second.Commands())
+	}
+}
+
 // A host is given recipients up to its quota, the rest goes to the next; with
 // all quotas used up the destination is to rest until the day is over.
 func TestHostQuota(t *testing.T) {

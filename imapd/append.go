@@ -21,6 +21,9 @@ import (
 func (s *session) parseAppend(d *wire.Decoder, _ call) action {
 	d.Space()
 	in := &incoming{s: s, d: d, op: "append", name: d.Mailbox(s.rawNames()), most: spool.MaxTogether}
+	if s.tooMany(in.most) {
+		in.most = s.srv.opt.MaxMessages
+	}
 	if err := in.read(); err != nil {
 		in.abort()
 		return d.Refuse(err)
@@ -161,7 +164,11 @@ func (in *incoming) begin(m *taken, list []imap.Flag, size int64) (err error) {
 		return err
 	}
 	if len(in.list) == in.most {
-		return no(imap.ResponseCodeLimit, fmt.Sprintf("At most %d messages can be stored together", in.most))
+		code := imap.ResponseCodeLimit
+		if in.most == in.s.srv.opt.MaxMessages {
+			code = in.s.codeMessageLimit(0)
+		}
+		return no(code, fmt.Sprintf("At most %d messages can be stored together", in.most))
 	}
 	if in.row.ID == 0 {
 		to, err := in.s.mailbox(in.name, rightInsert)

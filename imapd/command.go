@@ -216,7 +216,7 @@ func (s *session) command() error {
 	}
 	s.faults = 0
 	s.beginProgress(c.tag)
-	err = run()
+	err = s.withLimit(run())
 	s.copied = nil
 	if errors.Is(err, errBye) || s.broken {
 		return errBye

@@ -71,6 +71,7 @@ type play struct {
 	// recent tells that the dialogue speaks of \Recent.
 	recent   bool
 	limit    int64
+	messages int
 	notified int
 	users    map[string]string
 	shared   []Shared
@@ -91,7 +92,7 @@ func (p *play) house() *house {
 	if p.h == nil {
 		p.h = newHouse(p.t, func(o *Options) {
 			o.ImplicitTLS = !p.plain
-			o.MaxAppend, o.MaxNotified = p.limit, p.notified
+			o.MaxAppend, o.MaxMessages, o.MaxNotified = p.limit, p.messages, p.notified
 			if !p.recent {
 				o.Mailboxes = told{o.Mailboxes}
 			}
@@ -246,6 +247,7 @@ func (p *play) until(a *actor, want string) {
 //	recent                     messages are \Recent to whom they are told first;
 //	                           without it none ever is
 //	limit N                    MaxAppend
+//	messages N                 MaxMessages
 //	notified N                 MaxNotified
 //	progress                   progress is told for each message that is looked at
 //	user N NAME                connection N logs in as NAME instead of alice
@@ -289,6 +291,8 @@ func (p *play) direct(f []string) {
 		p.plain, p.raw = true, true
 	case "recent":
 		p.recent = true
+	case "messages":
+		p.messages, _ = strconv.Atoi(f[1])
 	case "limit":
 		p.limit, _ = strconv.ParseInt(f[1], 10, 64)
 	case "notified":

@@ -84,6 +84,7 @@ func (s *session) fetch(set wire.Set, byUID bool, q *query) error {
 		from, to := q.window.bounds(len(uids))
 		uids = uids[from:to]
 	}
+	uids = s.limited(uids)
 	if q.vanished {
 		// "*" is no bound here: what is gone may have been the last.
 		if err := s.tellVanished(set.Merged(1<<32-1), q.changedSince); err != nil {

@@ -50,6 +50,8 @@ type Options struct {
 	// MaxPerAccount bounds the sessions that are logged in to one account: 50
 	// if 0.
 	MaxPerAccount int
+	// MaxMessages bounds the messages that one command is for (RFC 9738); 0 does not.
+	MaxMessages int
 	// MaxNotified bounds the mailboxes that an account may see for NOTIFY to watch
 	// any but the selected one: 10000 if 0.
 	MaxNotified int

@@ -56,6 +56,9 @@ func (s *session) search(c call, r *results, key criterion) error {
 	if err == nil {
 		found, err = s.find(at.view, k)
 	}
+	if t == nil { // who wants to be told of changes must know all
+		found = s.limitFindings(found, r)
+	}
 	if r.save {
 		s.box.saved = r.saved(found.uids)
 	}

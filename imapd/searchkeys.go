@@ -228,6 +228,16 @@ func (p *searchParser) argument(word string) search.Key {
 	case "SMALLER":
 		d.Space()
 		return search.Smaller(int64(d.Number64()))
+	case "UIDAFTER", "UIDBEFORE": // RFC 9738
+		d.Space()
+		uid := spool.UID(d.Number())
+		if d.Err() == nil && uid == 0 {
+			d.Fail("UIDs begin with 1")
+		}
+		if word == "UIDAFTER" {
+			return search.Above(uid)
+		}
+		return search.Below(uid)
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
 		return p.field(word, text())
 	case "HEADER":

@@ -44,6 +44,9 @@ type session struct {
 	stranger bool
 	// progress is that of the command that is executed.
 	progress progress
+	// lowest is the UID down to which a command was done that named too many messages,
+	// 0 between commands.
+	lowest spool.UID
 	// copied is what sections are copied through; nil between commands.
 	copied []byte
 }
@@ -203,6 +206,9 @@ func (s *session) capabilities() string {
 		"ACL", "RIGHTS=texk", "LIST-MYRIGHTS", "METADATA", "LIST-METADATA", "UIDONLY", "INPROGRESS", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "UNAUTHENTICATE", "APPENDLIMIT="+number(s.srv.opt.MaxAppend))
 	list = append(list, "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
 		"PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT", "SEARCH=FUZZY", "MULTISEARCH", "PREVIEW", "I18NLEVEL=1", "LANGUAGE", "NOTIFY")
+	if most := s.srv.opt.MaxMessages; most > 0 {
+		list = append(list, "MESSAGELIMIT="+number(int64(most)))
+	}
 	if !s.conn.Compressed() {
 		list = append(list, "COMPRESS=DEFLATE")
 	}

@@ -76,6 +76,7 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 		return err
 	}
 	q.flags.Keywords = s.box.spelled(q.flags.Keywords)
+	uids = s.limited(uids)
 	done := 0
 	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {
@@ -156,6 +157,9 @@ func (s *session) parseCopy(d *wire.Decoder, c call) action {
 		if c.verb == "MOVE" {
 			return s.move(uids, c.uid, dest)
 		}
+		if s.tooMany(len(uids)) {
+			return no(s.codeMessageLimit(0), "Too many messages to copy at once")
+		}
 		copied, err := s.transfer("copy", uids, c.uid, dest, s.srv.opt.Mailboxes.Copy)
 		if err != nil || len(copied.Source) == 0 {
 			return err
@@ -168,6 +172,7 @@ func (s *session) move(uids []spool.UID, byUID bool, dest string) error {
 	if err := s.mayExpunge(); err != nil {
 		return err
 	}
+	uids = s.limited(uids)
 	moved, err := s.transfer("move", uids, byUID, dest, s.srv.opt.Mailboxes.Move)
 	if err != nil || len(moved.Source) == 0 {
 		return err
@@ -235,6 +240,7 @@ func (s *session) parseExpunge(d *wire.Decoder, c call) action {
 			if uids, err = s.resolve(set, true); err != nil || len(uids) == 0 {
 				return err
 			}
+			uids = s.limited(uids)
 		}
 		gone, err := patiently(s, func() ([]spool.UID, error) {
 			return s.srv.opt.Mailboxes.Expunge(s.box.view.Mailbox(), uids, s.did(spool.EventExpunged, s.box))

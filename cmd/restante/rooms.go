@@ -139,7 +139,7 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 		Quota:    d.room, Shared: sharedMailboxes(cfg),
 		Story: d.history.Note,
 		TLS:   d.certs.Config(), ImplicitTLS: e.role == config.RoleIMAPS,
-		MaxAppend: int64(l.MaxMessageSize), MaxConnections: l.MaxConnections, MaxPerAddress: l.MaxConnectionsPerAddress,
+		MaxAppend: int64(l.MaxMessageSize), MaxMessages: l.MaxMessages, MaxConnections: l.MaxConnections, MaxPerAddress: l.MaxConnectionsPerAddress,
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
 	d.imapLogins(&opt, cfg)

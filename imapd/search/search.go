@@ -170,6 +170,12 @@ func UIDs(list []spool.UID) Key {
 // Flag is for a flag or a keyword.
 func Flag(f imap.Flag) Key { return entry(func(e *spool.Entry) bool { return hasFlag(e.Flags, f) }) }
 
+// Above matches messages with a UID above one, Below those below it.
+func Above(uid spool.UID) Key { return entry(func(e *spool.Entry) bool { return e.UID > uid }) }
+
+// Below is the other half of Above, without the UID itself.
+func Below(uid spool.UID) Key { return entry(func(e *spool.Entry) bool { return e.UID < uid }) }
+
 // Larger is for messages of more than n octets, Smaller for those of fewer.
 func Larger(n int64) Key { return entry(func(e *spool.Entry) bool { return e.Size > n }) }
 

@@ -178,6 +178,9 @@ func (ch *checker) limits() {
 			ch.problem(top(x.section).key(x.key), "%s must be at least %s", x.key, x.text)
 		}
 	}
+	if m.MaxMessages != 0 && m.MaxMessages < 1000 {
+		ch.problem(top("imap").key("max_messages"), "max_messages must be 0, or at least 1000: clients name that many messages in a command")
+	}
 }
 
 func (ch *checker) tls() {

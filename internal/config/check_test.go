@@ -227,8 +227,8 @@ address = [":0", ":0", ":99999",
 		{"schedules of routes", "[queue]\nretry = [\"1m\", \"0s\", \"soon\"]\nslow_concurrency = 0\n[[route]]\nname = \"a\"\ndomains = [\"*\"]\nnext_hop = \"mx\"\nretry = [\n\"1ms\"]\nretry_factor = 0.5\nwarn_after = \"6d\"\n", []string{
 			"2: a wait in retry must be at least 1s", `2: retry: "soon"`, "3: slow_concurrency", "9: a wait in retry must be at least 1s", "10: retry_factor", "11: warn_after 6d comes after expire_after 5d",
 		}},
-		{"quotas", domain + "[imap]\nquota = \"1KiB\"\nexpire_trash = \"1m\"\nexpire_junk = \"59m\"\n", []string{
-			"quota must be at least 64KiB, or 0B", "expire_trash 1m is too short", "expire_junk 59m is too short",
+		{"quotas", domain + "[imap]\nquota = \"1KiB\"\nexpire_trash = \"1m\"\nexpire_junk = \"59m\"\nmax_messages = 999\n", []string{
+			"quota must be at least 64KiB, or 0B", "expire_trash 1m is too short", "expire_junk 59m is too short", "max_messages must be 0, or at least 1000",
 		}},
 		{"holds", domain + "[smtp]\ndefault_hold = \"8d\"\n", []string{"default_hold 8d is longer than 7d"}},
 		{"not a number", "[queue]\nretry_factor = nan\nretry_jitter = nan\n", []string{"2: retry_factor", "3: retry_jitter"}},

@@ -186,6 +186,8 @@ type IMAP struct {
 	MaxConnectionsPerAccount int `toml:"max_connections_per_account"`
 	// MaxMessageSize bounds APPEND.
 	MaxMessageSize Size `toml:"max_message_size"`
+	// MaxMessages bounds the messages that one command is for; 0 does not.
+	MaxMessages int `toml:"max_messages"`
 	// IdleTimeout ends a silent session (RFC 9051 section 5.4).
 	IdleTimeout Duration `toml:"idle_timeout"`
 	// Quota and QuotaMessages bound what each account keeps; 0 does not. What

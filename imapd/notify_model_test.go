@@ -15,7 +15,8 @@ import (
 // TestNotifyModel has two sessions do random things, as TestModel does, while others
 // only listen, without a command: what they believe must become what the mailbox is,
 // and nothing that they hear may be impossible. Two have it selected, with and without
-// QRESYNC; one hears of it as of any mailbox.
+// QRESYNC; one hears of it as of any mailbox. To another one expunges come delayed: it
+// uses numbers, which must be what it believes, and hears of expunges only where it may.
 func TestNotifyModel(t *testing.T) {
 	steps, seed := 1000, uint64(1)
 	if os.Getenv("RESTANTE_HEAVY") != "" {
@@ -36,6 +37,9 @@ func TestNotifyModel(t *testing.T) {
 	status := m.join(9, "")
 	m.say(status, "UNSELECT")
 	m.say(status, "NOTIFY SET (inboxes (MessageNew MessageExpunge FlagChange))")
+	delayed := m.join(8, "")
+	m.say(delayed, "NOTIFY SET (selected-delayed (MessageNew (UID FLAGS) MessageExpunge FlagChange))")
+	delayed.listens = true
 	for m.step = 0; m.step < steps; m.step++ {
 		m.turn(m.clients[m.rnd.IntN(len(m.clients))])
 		// Now and then they have not read for a while.
@@ -46,6 +50,12 @@ func TestNotifyModel(t *testing.T) {
 			m.overhear(c)
 		}
 		m.listenForStatus(status)
+		if m.rnd.IntN(2) == 0 {
+			m.say(delayed, "NOOP")
+			m.compare(delayed)
+		} else if len(delayed.view) > 0 {
+			m.say(delayed, "FETCH "+m.someOf(len(delayed.view))+" (UID FLAGS)")
+		}
 		if t.Failed() {
 			return
 		}

@@ -71,11 +71,11 @@ func (s *session) tellNews(n *notifier) error {
 		delete(n.marked, id)
 	}
 	for _, id := range slices.Sorted(maps.Keys(n.entries)) {
-		if s.box != nil && s.box.view.Mailbox() == id {
-			continue // until it is left
-		}
-		if err := s.tellChanged(n, id); err != nil {
-			return err
+		// The selected mailbox has rules of its own until it is left.
+		if s.box == nil || s.box.view.Mailbox() != id {
+			if err := s.tellChanged(n, id); err != nil {
+				return err
+			}
 		}
 		delete(n.entries, id)
 	}

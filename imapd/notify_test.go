@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,44 @@ func TestNotifyBehind(t *testing.T) {
 	if most := 2 * boxes; lines > most {
 		t.Errorf("%d lines for %d mailboxes", lines, boxes)
 	}
+}
+
+// TestNotifyGoneAgain has a new message be expunged before the client is told of it: it
+// hears the UID all the same, or VANISHED would mean nothing to it.
+func TestNotifyGoneAgain(t *testing.T) {
+	h := newHouse(t, nil)
+	server, conn := net.Pipe()
+	h.srv.serveLoggedIn(server, "alice")
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	go io.WriteString(conn, "s SELECT INBOX\r\nn NOTIFY NONE\r\n")
+	r := bufio.NewReader(conn)
+	until := func(want string) {
+		t.Helper()
+		for line := ""; line != want+"\r\n"; {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatalf("%v, waiting for %s", err, want)
+			}
+		}
+	}
+	until("n OK NOTIFY completed")
+	// The first is so large that the server waits in the midst of it.
+	h.deposit("alice", "INBOX", "", strings.Repeat("0123456789\r\n", 100_000), spool.Flags{}, true)
+	h.deposit("alice", "INBOX", "", "x", spool.Flags{System: spool.Deleted}, true)
+	go io.WriteString(conn, "a ENABLE QRESYNC\r\nb NOTIFY SET (selected (MessageNew (BODY.PEEK[]) MessageExpunge))\r\n")
+	until("* 2 EXISTS")
+	until("* 1 FETCH (UID 1 BODY[] {1200000}")
+	box, err := h.store.Mailbox("alice", "INBOX")
+	if err == nil {
+		_, err = h.store.Expunge(box.ID, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	until("* 2 FETCH (UID 2)")
+	until("b OK NOTIFY completed")
+	until("* VANISHED 2")
 }
 
 // TestNotifyShutdown ends sessions that are waiting for news.

@@ -132,7 +132,7 @@ func wireLimits(to *smtpd.Limits, l config.SMTP) {
 }
 
 func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
-	l := cfg.IMAP
+	l, shared := cfg.IMAP, sharedMailboxes(cfg)
 	opt := imapd.Options{
 		Mailboxes: d.spool, Bodies: d.spool, Intake: d.spool,
 		Keywords: &d.keywords,
@@ -143,7 +143,7 @@ func (d *daemon) imapRoom(name string, e *entrance, cfg *config.Config) room {
 		MaxPerAccount: l.MaxConnectionsPerAccount, IdleTimeout: l.IdleTimeout.Std(), Logger: d.log,
 	}
 	d.imapLogins(&opt, cfg)
-	made := []any{cfg.IMAP, cfg.ClientCerts(), cfg.Shared}
+	made := []any{cfg.IMAP, cfg.ClientCerts(), shared}
 	return serverRoom(name, e, made, func() server { return imapd.New(opt) })
 }
 

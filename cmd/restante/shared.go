@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"restante/imapd"
 	"restante/internal/config"
@@ -13,7 +12,7 @@ import (
 // their addresses.
 func sharedAddresses(cfg *config.Config) (list []directory.Shared) {
 	for _, s := range cfg.Shared {
-		list = append(list, directory.Shared{Name: s.Name, Addresses: s.Addresses, Senders: slices.Concat(s.Members, s.Managers)})
+		list = append(list, directory.Shared{Name: s.Name, Addresses: s.Addresses, Senders: cfg.People(slices.Concat(s.Members, s.Managers))})
 	}
 	return list
 }
@@ -27,8 +26,8 @@ func sharedMailboxes(cfg *config.Config) (list []imapd.Shared) {
 			who    config.Strings
 			rights string
 		}{{s.Readers, imapd.ReaderRights}, {s.Members, imapd.MemberRights}, {s.Managers, imapd.ManagerRights}} {
-			for _, who := range group.who {
-				t.Rights[strings.ToLower(who)] = group.rights
+			for _, who := range cfg.People(group.who) {
+				t.Rights[who] = group.rights
 			}
 		}
 		list = append(list, t)

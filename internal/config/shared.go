@@ -19,13 +19,41 @@ type Shared struct {
 	Addresses Strings `toml:"addresses"`
 	// Readers may read it; Members may work in it and send as its addresses;
 	// Managers may say, beside that, who else may do what in it. Each is an
-	// account's address, or Anyone.
+	// account's address, a group's, or Anyone; see People.
 	Readers  Strings `toml:"readers"`
 	Members  Strings `toml:"members"`
 	Managers Strings `toml:"managers"`
 	// Quota and QuotaMessages bound what it keeps; 0 are those of IMAP.
 	Quota         Size `toml:"quota"`
 	QuotaMessages int  `toml:"quota_messages"`
+}
+
+// People are the addresses of a list, in lower case, with the members of groups in the
+// place of these. Each is there once.
+func (c *Config) People(list Strings) (people []string) {
+	groups := make(map[string]Strings)
+	for _, g := range c.Groups {
+		groups[strings.ToLower(g.Name)] = g.Members
+	}
+	seen := make(map[string]bool)
+	var add func(list Strings)
+	add = func(list Strings) {
+		for _, who := range list {
+			who = strings.ToLower(who)
+			members, group := groups[who]
+			switch {
+			case seen[who]:
+			case group:
+				seen[who] = true
+				add(members)
+			default:
+				seen[who] = true
+				people = append(people, who)
+			}
+		}
+	}
+	add(list)
+	return people
 }
 
 // shared checks [[shared]]. claim notes whose an address is.
@@ -58,7 +86,7 @@ func (ch *checker) shared(local map[string]bool, claim func(at keyPath, a mail.A
 		for _, key := range []string{"readers", "members", "managers"} {
 			for j, text := range who[key] {
 				if a, err := mail.ParseAddress(text); text != Anyone && (err != nil || a.Domain == "") {
-					ch.problem(at.key(key).index(j), `%s of the shared mailbox %q: %q must be the full address of an account, or "anyone"`, key, s.Name, text)
+					ch.problem(at.key(key).index(j), `%s of the shared mailbox %q: %q must be the full address of an account or a group, or "anyone"`, key, s.Name, text)
 				}
 			}
 		}

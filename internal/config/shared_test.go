@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,5 +29,16 @@ func TestShared(t *testing.T) {
 		if err := cfg.Check(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.want)
 		}
+	}
+}
+
+func TestPeople(t *testing.T) {
+	cfg := &Config{Groups: []Group{
+		{Name: "Team@a.org", Members: Strings{"bob@a.org", "inner@a.org", "far@b.org"}},
+		{Name: "inner@a.org", Members: Strings{"Carol@a.org", "team@a.org", "bob@a.org"}},
+	}}
+	got := cfg.People(Strings{"Alice@a.org", "team@a.org", "anyone", "alice@a.org"})
+	if want := []string{"alice@a.org", "bob@a.org", "carol@a.org", "far@b.org", "anyone"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -173,5 +174,31 @@ SyncState *
 	}
 	if answered != 1 {
 		t.Errorf("%d messages are answered on the server", answered)
+	}
+}
+
+// TestSharedMailboxAtReload: a mailbox that a reload brings is there for the members of
+// the group that it names, and gone for who leaves the group.
+func TestSharedMailboxAtReload(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	const team = "\n[[shared]]\nname = \"Team\"\nmembers = [\"crew@example.org\"]\n[[group]]\nname = \"crew@example.org\"\nmembers = "
+	// sees may meet the server that the reload has replaced, which says good-bye.
+	sees := func(user string, want bool) bool {
+		c, err := d.login(user, password, nil)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_, err = c.Select("Shared Folders/Team", nil).Wait()
+		return want && err == nil || !want && err != nil && strings.Contains(err.Error(), "No such mailbox")
+	}
+	for _, step := range []struct {
+		members    string
+		alice, bob bool
+	}{{`["alice@example.org"]`, true, false}, {`["bob@example.org"]`, false, true}} {
+		d.configure(team + step.members)
+		d.signal(syscall.SIGHUP)
+		eventually(t, "the reload has its effect", func() bool { return sees(alice, step.alice) && sees(bob, step.bob) })
 	}
 }

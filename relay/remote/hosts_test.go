@@ -115,6 +115,30 @@ func TestAllExhausted(t *testing.T) {
 	}
 }
 
+// By LMTP each recipient has an answer: what one may not have is its own affair,
+// and those behind it have theirs.
+func TestQuotaOfARecipientByLMTP(t *testing.T) {
+	first := server(t, standin.Options{LMTP: true}, script(standin.Fault{At: standin.EndOfData, To: "a@example.com", Code: 452, Text: "4.3.1 quota exceeded"}))
+	second := server(t, standin.Options{LMTP: true})
+	route := several(first, second)
+	route.LMTP = true
+	out := deliver(t, courier(t, Options{}), job(route, "a@example.com", "b@example.com"))
+	if !slices.Equal(codes(out), []int{452, 250}) || out.Reach != spool.Reached {
+		t.Errorf("%+v", out)
+	}
+	if got := first.Messages(); len(got) != 1 || got[0].To[0] != "b@example.com" || second.Connections() != 0 {
+		t.Errorf("%+v, and %d connections to the other", got, second.Connections())
+	}
+	// Nor is it BDAT that is not known, once a recipient has the message.
+	srv := server(t, standin.Options{LMTP: true, Extra: []string{"CHUNKING"}}, script(standin.Fault{At: standin.EndOfData, To: "b@example.com", Code: 500, Text: "what now?"}))
+	route = to(srv)
+	route.LMTP = true
+	out = deliver(t, courier(t, Options{}), job(route, "a@example.com", "b@example.com", "c@example.com"))
+	if !slices.Equal(codes(out), []int{250, 500, 250}) || len(srv.Messages()) != 2 {
+		t.Errorf("%+v, %d messages", out, len(srv.Messages()))
+	}
+}
+
 // Each host is given the name and password that are for it.
 func TestCredentialsOfHosts(t *testing.T) {
 	password := func(s string) func() (string, error) { return func() (string, error) { return s, nil } }

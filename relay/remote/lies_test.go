@@ -165,6 +165,21 @@ func TestLieOfChunking(t *testing.T) {
 	}
 }
 
+// TestLieOfChunkingByLMTP: with answers for each recipient, too, nobody has been
+// given the message when BDAT is not known, and the next connection is made at
+// once.
+func TestLieOfChunkingByLMTP(t *testing.T) {
+	for _, without := range [][]string{nil, {"PIPELINING"}} {
+		srv := server(t, standin.Options{LMTP: true, Extra: []string{"CHUNKING"}, Lies: []string{"CHUNKING"}, Without: without})
+		route := to(srv)
+		route.LMTP = true
+		out := deliver(t, courier(t, Options{}), job(route, "a@example.com", "b@example.com"))
+		if !slices.Equal(codes(out), []int{250, 250}) || srv.Connections() != 2 || len(srv.Messages()) != 2 {
+			t.Errorf("outcome %+v, %d messages by %d connections", out, len(srv.Messages()), srv.Connections())
+		}
+	}
+}
+
 // TestLieOfChunkingToNobody: where all recipients are refused the message has
 // been sent all the same, and its lines are taken for commands; no reply to
 // one is taken for that to the next message.

@@ -13,7 +13,11 @@ func (t *transaction) verdicts() error {
 		return t.verdict(t.accepted, w.limit.End)
 	}
 	for n := range t.accepted {
-		if err := t.verdict(t.accepted[n:n+1], w.limit.End); err != nil {
+		err := t.verdict(t.accepted[n:n+1], w.limit.End)
+		if isAgain(err) {
+			return err // it has not read the message
+		}
+		if err != nil {
 			// The fault is that of all who have no word yet.
 			t.lost(t.accepted[n:], err)
 			return err
@@ -32,10 +36,11 @@ func (t *transaction) verdict(about []int, within time.Duration) error {
 		t.lost(about, err)
 		return err
 	}
-	if t.chunked() && unknown(rep) {
+	first := t.s.dirty // no other recipient has had an answer
+	if first && t.chunked() && unknown(rep) {
 		return t.disorder("BDAT", "CHUNKING", rep)
 	}
-	if t.s.exhausted(rep) {
+	if !t.s.route.LMTP && t.s.exhausted(rep) {
 		return t.s.fault(soft("message refused: ", rep.status(t.s.remote)))
 	}
 	t.s.dirty = false

@@ -59,6 +59,10 @@ type command struct {
 	// answer, or that of a command that was sent with it, has sequence numbers
 	// (RFC 9051 section 7.5.1); not so after UID.
 	numbers bool
+	// snapshot tells that the answer says how the selected mailbox is. What happens
+	// meanwhile comes with the next command: a client that takes up what it knew
+	// (RFC 7162 section 3.2.5) must not take it for a part of the answer.
+	snapshot bool
 }
 
 // call is one use of a command.
@@ -116,7 +120,7 @@ func lookup(verb string) (command, bool) {
 	case "IDLE":
 		return command{in: members, parse: (*session).parseIdle}, true
 	case "SELECT", "EXAMINE":
-		return command{in: members, parse: (*session).parseSelect}, true
+		return command{in: members, parse: (*session).parseSelect, snapshot: true}, true
 	case "CREATE":
 		return command{in: members, parse: (*session).parseCreate}, true
 	case "DELETE", "SUBSCRIBE", "UNSUBSCRIBE":
@@ -227,7 +231,11 @@ func (s *session) command() error {
 	if lost(err) {
 		return err
 	}
-	if !s.over {
+	switch {
+	case s.over:
+	case cmd.snapshot:
+		s.pollOthers()
+	default:
 		s.poll(!cmd.numbers || c.uid)
 	}
 	s.tagged(c.tag, c.name(), err)

@@ -11,10 +11,10 @@ import (
 )
 
 // reroute moves the recipients who would be filed elsewhere today, or whose
-// route's quota is used up and spills. Those of a
-// pinned task would only if its route is gone, or has another kind of next hop
-// by now; then they are routed anew. A message whose header is asked for and
-// cannot be read stays where it is; the attempt will say so.
+// route's quota is used up and spills. Those of a pinned task would only if its
+// route is gone, or has another kind of next hop by now; then they are routed
+// anew. A message whose header is asked for and cannot be read stays where it is;
+// the attempt will say so.
 func (r *Runner) reroute(routes *table, l spool.Lease) (verdict, bool) {
 	v := verdict{Settlement: spool.Settlement{
 		Results: make([]spool.Result, len(l.Task.Recipients)),

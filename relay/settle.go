@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"restante/internal/accept"
@@ -98,55 +99,13 @@ func (r *Runner) settle(ctx context.Context, l spool.Lease, s spool.Settlement) 
 // if the task would come back at once without being a step further.
 func (r *Runner) compose(l spool.Lease, v verdict) (s spool.Settlement, buried, ok bool) {
 	s = v.Settlement
-	s.Results = append([]spool.Result(nil), v.Results...)
+	s.Results = slices.Clone(v.Results)
 	v.refs = new(refs)
-	parked, later := false, false
-	if len(v.failed) > 0 {
-		report, err := r.report(dsn.Failed, l, v, v.failed)
-		if errors.Is(err, errNobody) {
-			report, err = r.bury(l, v, v.failed)
-			buried = err == nil
-			v.refs.buried = buried
-		}
-		switch {
-		case err == nil:
-			s.Reports = append(s.Reports, report)
-			v.refs.failed = report.Staged.ID()
-			for _, i := range v.failed {
-				s.Results[i].Ended = true
-			}
-		case errors.Is(err, errNobody):
-			parked = true
-		default:
-			later = true
-			r.opt.Logger.Error("bounce cannot be made, will be tried again", append(attrs(l), "error", err)...)
-		}
+	parked, later := r.composeBounce(&s, l, v)
+	if !r.composeWarning(&s, l, v) || !r.composeOwn(&s, l, v) {
+		return s, v.refs.buried, false
 	}
-	if len(v.late) > 0 {
-		report, err := r.report(dsn.Delayed, l, v, v.late)
-		if err == nil {
-			s.Reports = append(s.Reports, report)
-			v.refs.late = report.Staged.ID()
-		} else if !errors.Is(err, errNobody) {
-			r.opt.Logger.Error("delay warning cannot be made, will be tried again", append(attrs(l), "error", err)...)
-			return s, buried, false
-		}
-	}
-	if !r.composeOwn(&s, l, v) {
-		return s, buried, false
-	}
-	if len(v.passed) > 0 {
-		report, err := r.report(dsn.Relayed, l, v, v.passed)
-		if err == nil {
-			s.Reports = append(s.Reports, report)
-			v.refs.passed = report.Staged.ID()
-		} else if !errors.Is(err, errNobody) {
-			// The delivery is a fact, and is recorded now; the notice of it
-			// becomes a task of its own.
-			r.opt.Logger.Error("notice of delivery cannot be made, will be tried again", append(attrs(l), "error", err)...)
-			s.Moved = append(s.Moved, noticeLater(l, v.passed))
-		}
-	}
+	r.composePassed(&s, l, v)
 	ended, open := 0, 0
 	for _, result := range s.Results {
 		switch {
@@ -162,7 +121,70 @@ func (r *Runner) compose(l spool.Lease, v verdict) (s spool.Settlement, buried, 
 		s.Delay = max(s.Delay, r.schedule(l).NextAttempt(l.Task.Attempts+1, r.opt.Rand()))
 	}
 	s.Events = r.story(l, &v, &s)
-	return s, buried, !(later && l.Cause == spool.CauseExpired && ended == 0)
+	return s, v.refs.buried, !(later && l.Cause == spool.CauseExpired && ended == 0)
+}
+
+// composeBounce ends those who have failed, with a report or, where there is
+// nobody to report to, a dead letter. They are parked if neither can be; later
+// tells that it is to be tried again.
+func (r *Runner) composeBounce(s *spool.Settlement, l spool.Lease, v verdict) (parked, later bool) {
+	if len(v.failed) == 0 {
+		return false, false
+	}
+	report, err := r.report(dsn.Failed, l, v, v.failed)
+	if errors.Is(err, errNobody) {
+		report, err = r.bury(l, v, v.failed)
+		v.refs.buried = err == nil
+	}
+	switch {
+	case errors.Is(err, errNobody):
+		return true, false
+	case err != nil:
+		r.opt.Logger.Error("bounce cannot be made, will be tried again", append(attrs(l), "error", err)...)
+		return false, true
+	}
+	s.Reports = append(s.Reports, report)
+	v.refs.failed = report.Staged.ID()
+	for _, i := range v.failed {
+		s.Results[i].Ended = true
+	}
+	return false, false
+}
+
+// composeWarning tells the sender of a delay. It is not ok if that has to be
+// tried again.
+func (r *Runner) composeWarning(s *spool.Settlement, l spool.Lease, v verdict) (ok bool) {
+	if len(v.late) == 0 {
+		return true
+	}
+	report, err := r.report(dsn.Delayed, l, v, v.late)
+	if errors.Is(err, errNobody) {
+		return true
+	}
+	if err != nil {
+		r.opt.Logger.Error("delay warning cannot be made, will be tried again", append(attrs(l), "error", err)...)
+		return false
+	}
+	s.Reports = append(s.Reports, report)
+	v.refs.late = report.Staged.ID()
+	return true
+}
+
+// composePassed tells the sender that the message was passed on. The delivery is
+// a fact, and is recorded now: if the notice of it cannot be made, that becomes a
+// task of its own.
+func (r *Runner) composePassed(s *spool.Settlement, l spool.Lease, v verdict) {
+	if len(v.passed) == 0 {
+		return
+	}
+	report, err := r.report(dsn.Relayed, l, v, v.passed)
+	if err == nil {
+		s.Reports = append(s.Reports, report)
+		v.refs.passed = report.Staged.ID()
+	} else if !errors.Is(err, errNobody) {
+		r.opt.Logger.Error("notice of delivery cannot be made, will be tried again", append(attrs(l), "error", err)...)
+		s.Moved = append(s.Moved, noticeLater(l, v.passed))
+	}
 }
 
 // errNobody: there is no sender who could be told.

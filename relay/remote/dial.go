@@ -80,11 +80,11 @@ func (c *Courier) dial(ctx context.Context, d *delivery, t target, addrs []netip
 // failed before it. It ends the others and waits for their end.
 func (c *Courier) race(ctx context.Context, route *relay.Route, t target, addrs []netip.Addr) (won attempt, failed []attempt) {
 	if len(addrs) == 1 {
-		if a := c.dialOne(ctx, route, t, addrs, 0); a.err != nil {
-			return won, []attempt{a}
-		} else {
-			return a, nil
+		a := c.dialOne(ctx, route, t, addrs, 0)
+		if a.err != nil {
+			return attempt{}, []attempt{a}
 		}
+		return a, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -163,10 +163,13 @@ func isAtom(s string) bool {
 	return s != ""
 }
 
+// maxHeader is how much of a message is looked at for what its header says, in
+// octets.
+const maxHeader = 256 << 10
+
 // headerNeedsUTF8 tells whether the header of a body that is at r has an octet
 // that is not ASCII, as far as the first maxHeader octets.
 func headerNeedsUTF8(r io.ReaderAt) bool {
-	const maxHeader = 256 << 10
 	buf := make([]byte, 16<<10)
 	start := true // of a line
 	for at := int64(0); at < maxHeader; {
@@ -198,10 +201,10 @@ func isTLSReport(job *relay.Job) bool {
 }
 
 // headerSays tells whether a message has a field of that name with that value,
-// in any case, as far as the first 256 KiB.
+// in any case, as far as the first maxHeader octets.
 func headerSays(r io.ReaderAt, name, value string) bool {
-	const maxHeader = 256 << 10
 	lines := bufio.NewScanner(io.NewSectionReader(r, 0, maxHeader))
+	lines.Buffer(nil, maxHeader+1) // whatever line stands before it
 	for lines.Scan() && lines.Text() != "" {
 		field, body, ok := strings.Cut(lines.Text(), ":")
 		if ok && strings.EqualFold(strings.TrimRight(field, " \t"), name) && strings.EqualFold(strings.TrimSpace(body), value) {

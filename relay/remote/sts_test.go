@@ -159,3 +159,19 @@ func TestRequireTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestHeaderSays: a field is found behind long lines and in any case, and not in
+// the text.
+func TestHeaderSays(t *testing.T) {
+	long := "X-Long: " + strings.Repeat("x", 100<<10) + "\r\n"
+	for text, want := range map[string]bool{
+		"TLS-Required: No\r\n\r\n":               true,
+		long + "tls-required :  NO \r\n\r\n":     true,
+		"TLS-Required: Yes\r\n\r\n":              false,
+		"Subject: x\r\n\r\nTLS-Required: No\r\n": false,
+	} {
+		if got := headerSays(strings.NewReader(text), "TLS-Required", "No"); got != want {
+			t.Errorf("%.30q…: %v", text, got)
+		}
+	}
+}

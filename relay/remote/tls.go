@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,7 +190,7 @@ func isFor(cert *x509.Certificate, name string) bool {
 
 // certNames are what a certificate is for, for a person, and not too many.
 func certNames(cert *x509.Certificate) string {
-	names := cert.DNSNames
+	names := slices.Clone(cert.DNSNames)
 	for _, ip := range cert.IPAddresses {
 		names = append(names, ip.String())
 	}

@@ -226,13 +226,13 @@ func (t *transaction) body() error {
 	case err == nil:
 		return t.verdicts()
 	case isOwn(err):
-		return t.own(err)
+		return t.unreadable(err)
 	}
 	return t.early(err)
 }
 
-// own ends a transaction whose message cannot be read.
-func (t *transaction) own(err error) error {
+// unreadable ends a transaction whose message cannot be read.
+func (t *transaction) unreadable(err error) error {
 	t.s.close()
 	t.decideAccepted(transient(3, 0, mail.Line(err.Error(), maxText)))
 	return err
@@ -250,7 +250,7 @@ func (t *transaction) byChunk() error {
 		tail = func() error { return nil }
 	}
 	if err := t.envelope(tail); isOwn(err) {
-		return t.own(err)
+		return t.unreadable(err)
 	} else if err != nil || t.s.gone {
 		return err
 	}
@@ -259,7 +259,7 @@ func (t *transaction) byChunk() error {
 		return nil
 	case !together:
 		if err := chunk(); err != nil {
-			return t.own(err)
+			return t.unreadable(err)
 		}
 		if err := w.flush(); err != nil {
 			return t.early(err)

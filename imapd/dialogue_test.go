@@ -261,6 +261,7 @@ func (p *play) until(a *actor, want string) {
 //	fail OP...                 the spool's operations fail as if it were full
 //	corrupt                    reading bodies fails
 //	mend                       all works again
+//	forget N                   of what was expunged the last N are known
 //	starttls N                 connection N begins TLS
 //	compress N                 connection N is compressed from here on
 //	selected MAILBOX [N]       connections 1 to N (or 1) have it selected
@@ -334,6 +335,9 @@ func (p *play) direct(f []string) {
 		h().fail(spool.ErrFull, f[1:]...)
 	case "corrupt":
 		h().fail(spool.ErrCorrupt, "read")
+	case "forget":
+		n, _ := strconv.Atoi(f[1])
+		h().store.Forget(n)
 	case "mend":
 		h().mend()
 	case "selected":

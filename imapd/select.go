@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sort"
 
 	"restante/imapd/view"
 	"restante/imapd/wire"
@@ -202,19 +203,7 @@ func (s *session) resync(r *resync, id spool.MailboxID) error {
 // end stop at the highest UID; pairs of which the client is sure begin it.
 func (s *session) missing(known []wire.Range, r *resync) []spool.UID {
 	v := s.box.view
-	from := spool.UID(1)
-	seqs, uids := wire.Set{Ranges: r.seqs}.Fixed(0), wire.Set{Ranges: r.uids}.Fixed(0)
-	for i := 0; i < len(seqs) && i < len(uids); i++ {
-		// The sets are parallel: number by number, and so range by range as long
-		// as these are of a length.
-		if seqs[i].Stop-seqs[i].Start != uids[i].Stop-uids[i].Start {
-			break
-		}
-		if uid, ok := v.UID(seqs[i].Stop); !ok || uid != spool.UID(uids[i].Stop) {
-			break
-		}
-		from = spool.UID(uids[i].Stop) + 1
-	}
+	from := r.sure(v) + 1
 	row, err := s.srv.opt.Mailboxes.MailboxByID(v.Mailbox())
 	last := v.Last()
 	if err == nil {
@@ -230,6 +219,40 @@ func (s *session) missing(known []wire.Range, r *resync) []spool.UID {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// sure is the highest UID of the pairs that are as the client says: of what has gone
+// below it the client knows (RFC 7162 section 3.2.5.2). It is 0 if there is none. The
+// sets are parallel number by number, whatever their ranges are.
+func (r *resync) sure(v *view.View) (best spool.UID) {
+	seqs, uids := wire.Set{Ranges: r.seqs}.Fixed(0), wire.Set{Ranges: r.uids}.Fixed(0)
+	for len(seqs) > 0 && len(uids) > 0 {
+		seq, uid := &seqs[0], &uids[0]
+		more := min(seq.Stop-seq.Start, uid.Stop-uid.Start) // pairs behind the first
+		// UIDs ascend at least as fast as numbers: those that are the client's are
+		// neighbours, and the last of them stands before the first that is higher.
+		n := sort.Search(int(more)+1, func(i int) bool {
+			is, ok := v.UID(seq.Start + uint32(i))
+			return !ok || uint32(is) > uid.Start+uint32(i)
+		})
+		if n > 0 {
+			is, _ := v.UID(seq.Start + uint32(n-1))
+			if uint32(is) == uid.Start+uint32(n-1) {
+				best = max(best, is)
+			}
+		}
+		if seq.Stop-seq.Start == more {
+			seqs = seqs[1:]
+		} else {
+			seq.Start += more + 1
+		}
+		if uid.Stop-uid.Start == more {
+			uids = uids[1:]
+		} else {
+			uid.Start += more + 1
+		}
+	}
+	return best
 }
 
 // within tells whether merged ranges have a UID.

@@ -6,6 +6,7 @@ import (
 	"restante/imapd"
 	"restante/internal/config"
 	"restante/internal/directory"
+	"restante/internal/mail"
 )
 
 // sharedAddresses is whose mail goes into shared mailboxes, and who may send as
@@ -35,10 +36,19 @@ func sharedMailboxes(cfg *config.Config) (list []imapd.Shared) {
 	return list
 }
 
-// provisionShared makes the shared mailboxes that are not there. One that cannot be
-// made now is with its first message.
+// provisionShared makes the shared mailboxes that are not there, and tells of people who
+// are none. One that cannot be made now is with its first message.
 func (d *daemon) provisionShared(cfg *config.Config) {
 	for _, s := range cfg.Shared {
+		for _, who := range cfg.People(slices.Concat(s.Readers, s.Members, s.Managers)) {
+			a, err := mail.ParseAddress(who)
+			if err != nil || !d.accounts.IsLocal(a.Domain) {
+				continue // everybody, or a member elsewhere of a group
+			}
+			if name, err := d.accounts.Lookup(who); err != nil || name != who {
+				d.log.Warn("who may use a shared mailbox is no account", "mailbox", s.Name, "address", who)
+			}
+		}
 		if err := imapd.ProvisionShared(d.spool, directory.SharedAccount(s.Name)); err != nil {
 			d.log.Error("a shared mailbox cannot be made", "mailbox", s.Name, "error", err)
 		}

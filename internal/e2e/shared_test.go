@@ -16,7 +16,7 @@ const support = `
 [[shared]]
 name = "Support"
 addresses = ["support@example.org"]
-members = ["bob@example.org"]
+members = ["bob@example.org", "nobody@example.org"]
 managers = ["alice@example.org"]
 quota_messages = 3
 `
@@ -27,6 +27,7 @@ func TestSharedMailbox(t *testing.T) {
 	needs.Program(t, "python3")
 	t.Parallel()
 	d := newDaemon(t, support)
+	eventually(t, "the log tells of a member who is no account", func() bool { return strings.Contains(d.log.String(), "nobody@example.org") })
 	d.must(password+"\n", "user", "add", dave, "--password-stdin")
 	d.send(letter("help one"), alice, "support@example.org")
 	d.send(letter("help two"), alice, "Support+urgent@example.org")

@@ -70,7 +70,7 @@ func (h *house) talk(t *testing.T, certificates ...tls.Certificate) *talk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(20 * time.Second))
+	raw.SetDeadline(time.Now().Add(time.Minute))
 	config := clientTLS()
 	config.Certificates = certificates
 	c := &talk{t: t, conn: tls.Client(raw, config)}

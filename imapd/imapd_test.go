@@ -108,7 +108,7 @@ func newHouse(t testing.TB, change func(*Options)) *house {
 	served := make(chan error, 1)
 	go func() { served <- h.srv.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := h.srv.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -137,7 +137,7 @@ func (h *house) dial() net.Conn {
 		conn = tls.Client(conn, clientTLS())
 	}
 	h.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	return conn
 }
 

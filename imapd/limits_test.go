@@ -96,7 +96,7 @@ func TestEndlessCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, client := net.Pipe()
 			defer client.Close()
-			client.SetDeadline(time.Now().Add(30 * time.Second))
+			client.SetDeadline(time.Now().Add(time.Minute))
 			ended := h.srv.serveLoggedIn(server, "alice")
 			heard := make(chan string, 1)
 			go func() {

@@ -78,7 +78,7 @@ func FuzzMessages(f *testing.F) {
 		}
 		server, client := net.Pipe()
 		defer client.Close()
-		client.SetDeadline(time.Now().Add(30 * time.Second))
+		client.SetDeadline(time.Now().Add(time.Minute))
 		ended := h.srv.serveLoggedIn(server, "alice")
 		reader := newMessageReader(t, client)
 		reader.stored(message)

@@ -118,7 +118,7 @@ func TestDamageInTheMiddleCutsTheConnection(t *testing.T) {
 		t.Errorf("the connection goes on after %d octets", len(rest))
 	}
 	// The connection is closed first, and the log written then.
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(h.log.String(), "cannot be read to its end"); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(), "cannot be read to its end"); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the damage was not logged")
 		}

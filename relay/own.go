@@ -122,7 +122,7 @@ func (r *Runner) composeOwn(s *spool.Settlement, l spool.Lease, v verdict) (ok b
 		v.refs.released = report.Staged.ID()
 	}
 	if len(v.archived) > 0 {
-		report, err := r.copy(l)
+		report, err := r.archiveCopy(l)
 		if err != nil {
 			r.opt.Logger.Error("archive copy cannot be made, will be tried again", append(attrs(l), "error", err)...)
 			for _, i := range v.archived {

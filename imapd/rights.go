@@ -140,18 +140,57 @@ func (b *selection) permanent() []imap.Flag {
 }
 
 // allow narrows a STORE to the flags that the client may change, and refuses it
-// if there are none (RFC 4314 section 4). To set all flags of a message takes the
-// right to all of them.
+// if there are none (RFC 4314 section 4).
 func (b *selection) allow(q *storing) error {
 	if b.rights.has(rightSeen | rightWrite | rightDeleted) {
 		return nil
 	}
 	may := q.flags.Without(b.rights.fixed())
-	if q.op == spool.FlagSet || may.System == 0 && len(may.Keywords) == 0 {
+	none := may.System == 0 && len(may.Keywords) == 0
+	if q.op == spool.FlagSet {
+		none = b.rights&(rightSeen|rightWrite|rightDeleted) == noRights
+	}
+	if none {
 		return errNoPerm
 	}
 	q.flags = may
 	return nil
+}
+
+// flag changes flags of some messages. Where all flags are replaced, those that the
+// client may not change stay as they are; others may see such a STORE half done.
+func (s *session) flag(uids []spool.UID, q *storing) (spool.Flagging, error) {
+	boxes, id, fixed := s.srv.opt.Mailboxes, s.box.view.Mailbox(), s.box.rights.fixed()
+	if q.op != spool.FlagSet || fixed == (spool.FlagMask{}) {
+		return boxes.Flag(id, uids, q.op, q.flags, q.unchangedSince)
+	}
+	added, err := boxes.Flag(id, uids, spool.FlagAdd, q.flags, q.unchangedSince)
+	if err != nil {
+		return added, err
+	}
+	var others spool.Flags
+	for _, f := range systemFlags() {
+		others.System |= systemFlag(f)
+	}
+	s.box.listen()
+	for _, k := range s.box.keywords {
+		if !slices.ContainsFunc(q.flags.Keywords, func(given string) bool { return strings.EqualFold(k, given) }) {
+			others.Keywords = append(others.Keywords, k)
+		}
+	}
+	others.System &^= q.flags.System
+	before := make(map[spool.UID]spool.ModSeq)
+	uids = uids[:0:0]
+	for i, e := range added.Changed {
+		before[e.UID] = added.Before[i]
+		uids = append(uids, e.UID)
+	}
+	done, err := boxes.Flag(id, uids, spool.FlagRemove, others.Without(fixed), spool.ModSeqUnbounded)
+	for i, e := range done.Changed {
+		done.Before[i] = before[e.UID]
+	}
+	done.Modified = added.Modified
+	return done, err
 }
 
 // mayExpunge tells whether messages can be taken out of the mailbox.

@@ -80,7 +80,7 @@ func (s *session) storeFlags(set wire.Set, byUID bool, q *storing) error {
 	done := 0
 	var modified []spool.UID
 	for batch := range slices.Chunk(uids, storeBatch) {
-		out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), batch, q.op, q.flags, q.unchangedSince)
+		out, err := s.flag(batch, q)
 		if err != nil {
 			return s.failure("store", err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"restante/internal/control"
+	"restante/spool"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -32,6 +33,7 @@ func TestScripts(t *testing.T) {
 			"up":    up,
 			"send":  send,
 			"empty": empty,
+			"rest":  rest,
 		},
 	})
 }
@@ -87,6 +89,31 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := waitUp(ts.MkAbs(args[1]), func(err error) { ts.Fatalf("the daemon does not answer: %v", err) })
 	ts.Check(syscall.Kill(s.PID, signals[args[0]]))
+}
+
+// rest DIR waits until no task is being tried, nor about to be: then the verbs of
+// the queue meet none that somebody has.
+func rest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: rest DIR")
+	}
+	client := control.NewClient(control.SocketPath(ts.MkAbs(args[0])))
+	defer client.Close()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		busy := 0
+		for task, err := range client.Queue(context.Background(), control.Filter{}) {
+			ts.Check(err)
+			if task.State == spool.Leased || task.State == spool.Queued && time.Until(task.NextTry) < time.Second {
+				busy++
+			}
+		}
+		if busy == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%d tasks are still being tried", busy)
+		}
+	}
 }
 
 // empty DIR waits until there is nothing in a directory.

@@ -132,4 +132,67 @@ func TestNotifyShutdown(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	if n := h.store.Watched(); n != 0 {
+		t.Errorf("%d accounts and attributes are still watched", n)
+	}
+}
+
+// TestNotifyEnds has sessions take back what they have asked for, each in its way:
+// nothing is watched for them any more.
+func TestNotifyEnds(t *testing.T) {
+	for _, end := range []string{"NOTIFY NONE", "NOTIFY SET (selected NONE)", "UNAUTHENTICATE", "LOGOUT"} {
+		h := newHouse(t, nil)
+		server, conn := net.Pipe()
+		over := h.srv.serveLoggedIn(server, "alice")
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		r := listener(t, conn, "(subscribed (MailboxName))")
+		if n := h.store.Watched(); n != 3 { // the account, and who may be granted rights
+			t.Errorf("%d accounts and attributes are watched", n)
+		}
+		go io.WriteString(conn, "b "+end+"\r\n")
+		for line := ""; !strings.HasPrefix(line, "b OK "); {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatalf("%s: %v", end, err)
+			}
+		}
+		if end == "LOGOUT" {
+			<-over
+		}
+		if n := h.store.Watched(); n != 0 {
+			t.Errorf("after %s %d accounts and attributes are still watched", end, n)
+		}
+		conn.Close()
+	}
+}
+
+// TestNotifyTooMuch asks for more mailboxes and groups than one NOTIFY may name.
+func TestNotifyTooMuch(t *testing.T) {
+	h := newHouse(t, nil)
+	server, conn := net.Pipe()
+	h.srv.serveLoggedIn(server, "alice")
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	r := bufio.NewReader(conn)
+	group := func(i int) string { return fmt.Sprintf(" (mailboxes b%d (MailboxName))", i) }
+	many := func(n int, one func(int) string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(one(i))
+		}
+		return b.String()
+	}
+	name := func(i int) string { return fmt.Sprintf("b%d ", i) }
+	for _, test := range []struct{ command, want string }{
+		{"NOTIFY SET" + many(maxGroups, group), "a OK "},
+		{"NOTIFY SET" + many(maxGroups+1, group), "a NO [NOTIFICATIONOVERFLOW] "},
+		{"NOTIFY SET (mailboxes (" + many(maxSources, name) + ") (MailboxName))", "a OK "},
+		{"NOTIFY SET (mailboxes (" + many(maxSources+1, name) + ") (MailboxName))", "a NO [NOTIFICATIONOVERFLOW] "},
+		{"NOTIFY SET (mailboxes (" + many(maxSources, name) + ") (MailboxName))" + group(0), "a NO [NOTIFICATIONOVERFLOW] "},
+	} {
+		go io.WriteString(conn, "a "+test.command+"\r\n")
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, test.want) {
+			t.Errorf("%.40s…: %q, %v", test.command, line, err)
+		}
+	}
 }

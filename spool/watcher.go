@@ -77,6 +77,9 @@ func (w *Watchers) New() Watcher {
 	return &watcher{all: w, changed: make(chan struct{}, 1)}
 }
 
+// Len is how many accounts and attributes are being watched, each by each.
+func (w *Watchers) Len() int { return int(w.count.Load()) }
+
 // Note tells those who watch. It does not wait for them.
 func (w *Watchers) Note(list ...Touched) {
 	if w.count.Load() == 0 {

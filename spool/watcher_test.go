@@ -34,8 +34,8 @@ func TestWatcherIsBounded(t *testing.T) {
 	}
 	w.Stop()
 	w.Stop()
-	if len(all.accounts)+len(all.attributes) > 0 || all.count.Load() != 0 {
-		t.Errorf("after the end the engine knows %v, %v, %d", all.accounts, all.attributes, all.count.Load())
+	if len(all.accounts)+len(all.attributes) > 0 || all.Len() != 0 {
+		t.Errorf("after the end the engine knows %v, %v, %d", all.accounts, all.attributes, all.Len())
 	}
 }
 

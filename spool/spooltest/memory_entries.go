@@ -333,3 +333,7 @@ func (m *Memory) notify(id spool.MailboxID) {
 
 // Watcher implements spool.Mailboxes.
 func (m *Memory) Watcher() spool.Watcher { return m.accounts.New() }
+
+// Watched returns how many accounts and attributes Watchers watch that nobody has
+// stopped yet; a test of a room expects 0 when the room is at rest.
+func (m *Memory) Watched() int { return m.accounts.Len() }

@@ -106,6 +106,11 @@ func (a *arrangement) mailbox(row spool.Mailbox) error {
 	if !isNew && !before.events.has(messageEvents) {
 		k.take(row) // it has not been followed
 	}
+	if k.events.has(flagChange) && !before.events.has(flagChange) && !n.quiet[row.Name] {
+		// Another mailbox may have had the name: its UIDVALIDITY must be told (RFC 5465
+		// section 5.1).
+		k.next, k.modseq = 0, 0
+	}
 	if !k.is(row) {
 		put(&n.entries, row.ID)
 	}

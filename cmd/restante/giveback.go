@@ -16,19 +16,29 @@ const (
 	quietBelow = 2 << 20
 	// worthFrom is how much must have been since memory was given back, in octets.
 	worthFrom = 16 << 20
+	// giveBackTimes is how often in a row memory is given back: a collection halves
+	// a stack that has become too large, and does no more.
+	giveBackTimes = 2
 )
 
 // idleness tells when the process has become quiet after work, by the octets that
 // it has allocated in all.
-type idleness struct{ last, given uint64 }
+type idleness struct {
+	last, given uint64
+	again       int // times that are left
+}
 
 // due tells whether memory is to be given back now.
 func (q *idleness) due(allocated uint64) bool {
 	quiet := allocated-q.last < quietBelow
 	q.last = allocated
-	if !quiet || allocated-q.given < worthFrom {
+	if allocated-q.given >= worthFrom {
+		q.again = giveBackTimes
+	}
+	if !quiet || q.again == 0 {
 		return false
 	}
+	q.again--
 	q.given = allocated
 	return true
 }

@@ -11,6 +11,7 @@ func TestIdleness(t *testing.T) {
 	}{
 		{40 * mib, false}, // the start
 		{1 * mib, true},
+		{1 * mib, true},
 		{1 * mib, false}, // nothing new
 		{10 * mib, false},
 		{1 * mib, false}, // not worth it
@@ -18,6 +19,8 @@ func TestIdleness(t *testing.T) {
 		{100 * mib, false},
 		{3 * mib, false}, // still at work
 		{mib / 2, true},
+		{5 * mib, false}, // a little work in between
+		{0, true},
 		{0, false},
 	} {
 		if got := q.due(q.last + c.allocated); got != c.due {

@@ -15,7 +15,7 @@ import (
 // settle is how long connections are idle before they are counted: whatever a
 // server does to give memory back shall be done by then. restante looks every 30
 // seconds whether it has become quiet.
-const settle = 90 * time.Second
+const settle = 2 * time.Minute
 
 // idle measures what connections cost that sit in IDLE.
 func idle(ctx context.Context, names []string, servers map[string]*running, n int) error {

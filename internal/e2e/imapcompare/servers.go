@@ -111,6 +111,7 @@ mail_gid = %[3]s
 first_valid_uid = 1
 first_valid_gid = 0
 mail_max_userip_connections = 20000
+default_vsz_limit = 4G
 userdb {
   driver = static
   args = uid=%[2]s gid=%[3]s home=%[1]s/boxes/%%n

@@ -3,7 +3,7 @@
 // in packages of its own: the octets and the grammar on the line (wire), what a
 // session sees of a mailbox (view), what SEARCH means (search), the orders of SORT
 // and the threads of THREAD (order), how letters compare (casemap), the beginnings
-// of texts (preview), and transfer encodings (decode).
+// of texts (preview), and what is remembered of what was read (recall).
 //
 // The protocol engine is ours, and go-imap is only its vocabulary: imapserver
 // cannot be extended from outside (a command is a case of its switch, the encoder

@@ -1,6 +1,9 @@
 package badger
 
 import (
+	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,5 +61,71 @@ func TestStoredDuringALease(t *testing.T) {
 				t.Errorf("%d tasks are leased, want 3", n)
 			}
 		})
+	}
+}
+
+// Whatever comes in while a runner leases and settles, all of it is leased: what
+// is due, and what is not and expires. Each client waits for its message to be
+// settled before it brings another: nothing that comes later makes up for one
+// that was overlooked.
+func TestNothingIsOverlooked(t *testing.T) {
+	const clients, each = 4, 200
+	e := open(t, Options{})
+	var mu sync.Mutex
+	ends := make(map[mail.ID]chan struct{})
+	end := func(id mail.ID) chan struct{} {
+		mu.Lock()
+		defer mu.Unlock()
+		if ends[id] == nil {
+			ends[id] = make(chan struct{})
+		}
+		return ends[id]
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var coming sync.WaitGroup
+	defer coming.Wait()
+	defer cancel()
+	for c := range clients {
+		coming.Go(func() {
+			for i := range each {
+				m := to(fmt.Sprintf("d%d.example", c%2))
+				if (c+i)%4 == 0 {
+					m.Tasks[0].Delay, m.Tasks[0].Expire = time.Hour, time.Duration(i%3)*time.Millisecond+1
+				}
+				r, err := stage(t, e, []byte("x")).Commit(context.Background(), m)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-end(r.ID):
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	claim := spool.Claim{Max: 3, Timers: 3, Lifetime: time.Hour}
+	claim.Allow = func(spool.DestinationInfo) int {
+		time.Sleep(100 * time.Microsecond) // in which something may come in
+		return 3
+	}
+	settled := 0
+	for quiet := time.Now(); settled < clients*each; {
+		leases, _, err := e.Lease(claim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range leases {
+			if err := e.Settle(context.Background(), l, spool.Settlement{Results: []spool.Result{{Ended: true}}}); err != nil {
+				t.Fatal(err)
+			}
+			close(end(l.Task.ID.Message))
+			settled++
+			quiet = time.Now()
+		}
+		if time.Since(quiet) > time.Minute {
+			t.Fatalf("%d tasks are settled, and those that wait are not leased", settled)
+		}
 	}
 }

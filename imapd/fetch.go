@@ -214,7 +214,12 @@ func (s *session) markSeen(entries []spool.Entry) (seen map[spool.UID]bool, err 
 		return nil, nil
 	}
 	out, err := s.srv.opt.Mailboxes.Flag(s.box.view.Mailbox(), unseen, spool.FlagAdd, spool.Flags{System: spool.Seen}, spool.ModSeqUnbounded)
-	if err != nil {
+	switch {
+	case errors.Is(err, spool.ErrFull), errors.Is(err, spool.ErrReadOnly), errors.Is(err, spool.ErrUncertain):
+		// Mail can be read all the same.
+		s.log.Warn("what is read cannot be marked as seen", "err", err)
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	seen = make(map[spool.UID]bool, len(out.Changed))

@@ -22,6 +22,7 @@ func FuzzCommands(f *testing.F) {
 		"a SORT (REVERSE DATE SUBJECT) UTF-8 ALL\r\nb UID THREAD REFERENCES UTF-8 TEXT x\r\n", "a UID FETCH 1:* (UID PREVIEW (LAZY)) (PARTIAL -1:-2)\r\n",
 		"a UID SORT RETURN (UPDATE PARTIAL 1:2 RELEVANCY) (FROM) UTF-8 FUZZY SUBJECT one\r\nb STORE 1 +FLAGS (\\Deleted)\r\nc EXPUNGE\r\nd CANCELUPDATE \"a\"\r\n",
 		"a NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[HEADER]<0.9>) MessageExpunge FlagChange)) (subtree (x \"\") (MailboxName SubscriptionChange))\r\nb CREATE x/y\r\nc UNSELECT\r\n",
+		"a APPEND INBOX ([x y.z) {1+}\r\nx\r\nb FETCH 1:* (FLAGS)\r\n",
 		"a NOTIFY NONE\r\nb NOTIFY SET (personal (MessageNew MessageExpunge MailboxMetadataChange ServerMetadataChange)) (mailboxes Trash NONE)\r\nc SETMETADATA \"\" (/private/x \"1\")\r\nd COPY 1 Sent\r\n",
 		"a SEARCH RETURN (UPDATE (UID)) ALL\r\nb NOTIFY SET (selected-delayed (MessageNew (PREVIEW) MessageExpunge))\r\nc COPY 1 INBOX\r\nd IDLE\r\nDONE\r\n",
 		"a ESEARCH IN (selected subtree (x \"\") inboxes) RETURN (COUNT) UID 1:*\r\nb LANGUAGE en\r\n",

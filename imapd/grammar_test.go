@@ -177,7 +177,9 @@ func (p responseReader) atom() (atom, error) {
 		}
 		switch {
 		case c == '[':
-			inside = true
+			// Anywhere else it is a letter of an atom, of a keyword for instance.
+			name := b.String()
+			inside = inside || strings.HasPrefix(name, "BODY") || strings.HasPrefix(name, "BINARY")
 		case c == ']':
 			inside = false
 		case inside && c >= ' ' && c < 0x7f:

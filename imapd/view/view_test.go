@@ -145,6 +145,35 @@ func TestOwnChangesAreNotRepeated(t *testing.T) {
 	}
 }
 
+// Told stays where the client stopped to hear of everything.
+func TestMissed(t *testing.T) {
+	store := spooltest.NewMemory(spooltest.MemoryOptions{})
+	id := mailbox(t, store, "box")
+	uid := deposit(t, store, "box", spool.Flags{})
+	v := open(t, store, id)
+	told := v.Told()
+	flag(t, store, id, spool.Seen, uid)
+	if _, err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if v.Told() <= told {
+		t.Fatalf("told up to %d, and before up to %d", v.Told(), told)
+	}
+	told = v.Told()
+	flag(t, store, id, spool.Flagged, uid)
+	for range 2 {
+		before := v.Told()
+		if _, err := v.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		v.Missed(before)
+		deposit(t, store, "box", spool.Flags{})
+	}
+	if _, err := v.Sync(); err != nil || v.Told() != told || v.ModSeq() <= told {
+		t.Errorf("told up to %d, want %d; the view is at %d, %v", v.Told(), told, v.ModSeq(), err)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	store := spooltest.NewMemory(spooltest.MemoryOptions{})
 	id := mailbox(t, store, "box")

@@ -200,14 +200,14 @@ func TestWaitOr(t *testing.T) {
 				lines <- s.Text()
 			}
 		}()
-		news := make(chan struct{}, 1)
+		news, more := make(chan struct{}, 1), make(chan struct{}, 1)
 		done := make(chan error, 1)
 		e := c.Encode()
 		go func() {
-			done <- c.WaitOr(func() error { e.Raw("* 1 EXISTS").CRLF(); return nil }, news, nil)
+			done <- c.WaitOr(func() error { e.Raw("* 1 EXISTS").CRLF(); return nil }, news, more)
 		}()
-		for range 3 {
-			news <- struct{}{}
+		for _, one := range []chan struct{}{news, news, more} {
+			one <- struct{}{}
 			if got := <-lines; got != "* 1 EXISTS" {
 				t.Errorf("got %q", got)
 			}
@@ -216,8 +216,19 @@ func TestWaitOr(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		// What has come is not waited for, and nothing is told before it was read.
+		more <- struct{}{}
+		if !c.Ready() {
+			t.Error("what has come is not there")
+		}
+		if err := c.WaitOr(func() error { t.Error("told in the midst of a line"); return nil }, news, more); err != nil {
+			t.Error(err)
+		}
 		if line, err := c.Line(100); line != "DONE" || err != nil {
 			t.Errorf("%q, %v", line, err)
+		}
+		if c.Ready() {
+			t.Error("something is there that was read")
 		}
 	})
 }

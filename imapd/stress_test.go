@@ -25,7 +25,7 @@ import (
 func TestStress(t *testing.T) {
 	rounds, seed := 25, uint64(1)
 	if os.Getenv("RESTANTE_HEAVY") != "" {
-		rounds, seed = 5000, uint64(time.Now().UnixNano())
+		rounds, seed = 800, uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
 	s := &stress{t: t, h: newHouse(t, nil), recent: new(firstTold)}

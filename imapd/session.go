@@ -147,7 +147,11 @@ func (s *session) enter(user, account string) error {
 		s.log.Warn("too many sessions of one account", "user", user)
 		return no(imap.ResponseCodeLimit, "Too many sessions of this account")
 	}
-	if err := Provision(s.srv.opt.Mailboxes, account); err != nil {
+	provision := Provision
+	if s.srv.team(account) != nil {
+		provision = ProvisionShared // an application that collects from it
+	}
+	if err := provision(s.srv.opt.Mailboxes, account); err != nil {
 		s.srv.gate.logout(account)
 		return s.failure("login", err)
 	}

@@ -129,7 +129,7 @@ func (s *session) shared() (list []spool.Mailbox, err error) {
 	var rows []spool.Mailbox
 	for i := range s.srv.opt.Shared {
 		t := &s.srv.opt.Shared[i]
-		if t.given(s.account)|t.given(anyone) == noRights {
+		if t.Account == s.account || t.given(s.account)|t.given(anyone) == noRights {
 			continue
 		}
 		some, err := s.srv.opt.Mailboxes.ListMailboxes(t.Account)

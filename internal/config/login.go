@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"restante/internal/mail"
@@ -27,7 +28,8 @@ type Application struct {
 	// Rate bounds its messages; Priority is that of those that ask for none.
 	Rate     Rate     `toml:"rate"`
 	Priority Priority `toml:"priority"`
-	// Collects is the account whose mail it may collect by IMAP.
+	// Collects is the account whose mail it may collect by IMAP, or "shared/NAME" for
+	// a Shared.
 	Collects string `toml:"collects"`
 	// Hold is how long its mail is held back; 0 is not at all.
 	Hold Duration `toml:"hold"`
@@ -135,7 +137,11 @@ func (ch *checker) applications() {
 		for j, s := range a.Senders {
 			ch.sender(at.key("senders").index(j), s)
 		}
-		if a.Collects != "" {
+		if name, is := strings.CutPrefix(a.Collects, "shared/"); is {
+			if !slices.ContainsFunc(ch.config.Shared, func(s Shared) bool { return s.Name == name }) {
+				ch.problem(at.key("collects"), "application %q collects from %q, which is no [[shared]] mailbox", a.Name, name)
+			}
+		} else if a.Collects != "" {
 			if x, err := mail.ParseAddress(a.Collects); err != nil || x.Domain == "" {
 				ch.problem(at.key("collects"), "collects must be an account, a full address such as alice@example.org, not %q", a.Collects)
 			}

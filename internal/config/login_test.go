@@ -29,6 +29,8 @@ func TestLoginProblems(t *testing.T) {
 		{"[[application]]\nname = \"x\"\npriority = -9\nrate = \"10/1m\"\n" + hash, ""},
 		{"[[application]]\nname = \"x\"\nrate = \"10\"\n" + hash, "is not a rate"},
 		{"[[application]]\nname = \"x\"\ncollects = \"alice\"\n" + hash, "collects must be"},
+		{"[[shared]]\nname = \"S\"\nmembers = \"anyone\"\n[[application]]\nname = \"x\"\ncollects = \"shared/S\"\n" + hash, ""},
+		{"[[application]]\nname = \"x\"\ncollects = \"shared/S\"\n" + hash, `collects from "S", which is no [[shared]] mailbox`},
 		{"[[application]]\nname = \"x\"\nscram_hash = \"x\"\n" + hash, "scram_hash"},
 		{"[[certificate]]\nlogin = \"x\"\n", "either a fingerprint or a name"},
 		{"[[certificate]]\nlogin = \"x\"\nname = \"y\"\n", "client_ca"},

@@ -35,7 +35,8 @@ type Application struct {
 	Rate Rate `json:"rate,omitzero"`
 	// Priority is that of its messages, -9 to 9 (RFC 6710).
 	Priority int `json:"priority,omitempty"`
-	// Collects is the account whose mail it may collect by IMAP; "" is none.
+	// Collects is the account, or the shared mailbox by its SharedAccount name, whose
+	// mail it may collect by IMAP; "" is none.
 	Collects string `json:"collects,omitempty"`
 }
 
@@ -102,7 +103,7 @@ func (app Application) check() error {
 	if app.Rate.Count < 0 || app.Rate.Per < 0 {
 		return errors.New("a rate is not negative")
 	}
-	if app.Collects != "" {
+	if app.Collects != "" && !IsShared(app.Collects) {
 		if _, err := parseName(app.Collects); err != nil {
 			return err
 		}

@@ -148,6 +148,8 @@ func (l Logins) admit(p *picture, a *account, key *secretKey) (string, error) {
 			return "", fmt.Errorf("secret %s of %s: %w", key.Name, a.name, errNotHere)
 		case a.application != nil && a.application.Collects == "":
 			return "", fmt.Errorf("application %s: %w", a.name, errNotHere)
+		case a.application != nil && p.shared[a.application.Collects] != nil:
+			name = a.application.Collects
 		case a.application != nil:
 			other := p.accounts[p.userName(a.application.Collects)]
 			if other == nil || other.application != nil {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -50,6 +51,22 @@ func TestShared(t *testing.T) {
 	list = list[len(list)-2:]
 	if list[0].Name != "shared/Support" || !list[0].Shared || len(list[0].Addresses) != 2 || list[1].Name != "shared/Notes" {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestSharedCollected: an application may have a shared mailbox as its INBOX.
+func TestSharedCollected(t *testing.T) {
+	opt := options(t)
+	opt.Shared = []Shared{{Name: "Support"}}
+	opt.Static = append(opt.Static,
+		Static{Name: "tickets", Password: "tickets", Application: &Application{Collects: "shared/Support"}},
+		Static{Name: "lost", Password: "lost", Application: &Application{Collects: "shared/Other"}})
+	logins := open(t, opt).For(Collecting)
+	if got, err := logins.Authenticate(t.Context(), "tickets", "tickets", netip.Addr{}); err != nil || got != "shared/Support" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := logins.Authenticate(t.Context(), "lost", "lost", netip.Addr{}); err == nil {
+		t.Errorf("collects from %q, which is not there", got)
 	}
 }
 

@@ -80,6 +80,8 @@ assert b"MESSAGE 3 3" in ok(c.getquotaroot(name))[1][0]
 	if out := d.must("", "user", "list"); !strings.Contains(out, "shared/Support") || !strings.Contains(out, "3 of 3 messages") {
 		t.Errorf("user list says:\n%s", out)
 	}
+	d.must(password+"\n", "user", "add", "tickets", "--application", "--password-stdin", "--collects", "shared/Support")
+	d.inbox("tickets", 2)
 	out := filepath.Join(d.dir, "support")
 	has(t, d.must("", "export", "maildir", out, "--account", "shared/Support"), "3 messages")
 	if r := d.run("", "user", "remove", "shared/Support", "--purge"); r.code == 0 {

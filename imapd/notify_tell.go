@@ -156,10 +156,10 @@ func (s *session) tellChanged(n *notifier, id spool.MailboxID) error {
 	}
 	tells := k.hears() && !k.is(row)
 	if tells {
-		counts := k.events.has(messageNew|messageExpunge) &&
-			(row.UIDNext != k.next || row.Messages != k.messages || row.UIDValidity != k.validity)
+		unknown := k.next == 0 || row.UIDValidity != k.validity
+		counts := k.events.has(messageNew|messageExpunge) && (row.UIDNext != k.next || row.Messages != k.messages)
 		flags := k.events.has(flagChange) && (row.Unseen != k.unseen || s.has(condstore))
-		tells = counts || flags
+		tells = unknown || counts || flags
 	}
 	if tells && len(n.mine[id]) > 0 {
 		own, err := s.onlyMine(id, k.modseq, n.mine[id])

@@ -78,7 +78,7 @@ func main() { bench.Main("compare", flags, run) }
 
 func run(ctx context.Context, opt options, dir, binary string) error {
 	create := map[string]func() system{
-		"restante": func() system { return &restante{binary: binary} },
+		"restante": func() system { return &restante{bench.Restante{Binary: binary}} },
 		"Postfix":  func() system { return &postfix{} },
 	}
 	points := opt.points()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,61 +14,29 @@ import (
 )
 
 // restante is ours.
-type restante struct {
-	binary string
-	dir    string
-	*bench.Process
-}
+type restante struct{ bench.Restante }
 
-const restanteConfig = `
-hostname = "mx.example.org"
-[[listener]]
-role = "smtp"
-address = "127.0.0.1:%d"
-[smtp]
-max_connections = 2000
-max_connections_per_address = 2000
-[[domain]]
-name = "example.org"
-[[route]]
-name = "nowhere"
-domains = ["*"]
-next_hop = ["%s"]
-tls = "none"
-[queue]
-retry_min = "1h"
-`
-
-func (r *restante) start(ctx context.Context, dir string) (string, int, error) {
-	r.dir = dir
-	port, err := bench.FreePort()
-	if err != nil {
-		return "", 0, err
-	}
+func (r *restante) start(_ context.Context, dir string) (string, int, error) {
 	refused, err := bench.FreePort()
 	if err != nil {
 		return "", 0, err
 	}
-	config := fmt.Sprintf(restanteConfig, port, net.JoinHostPort("127.0.0.1", fmt.Sprint(refused)))
-	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
-		return "", 0, err
-	}
-	r.Process, err = bench.StartProcess(filepath.Join(dir, "log"), append([]string{r.binary, "serve"}, r.args()...)...)
-	if err != nil {
-		return "", 0, err
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port), r.Cmd.Process.Pid, nil
+	return r.Start(dir, fmt.Sprintf(`
+[[route]]
+name = "nowhere"
+domains = ["*"]
+next_hop = ["127.0.0.1:%d"]
+tls = "none"
+[queue]
+retry_min = "1h"
+`, refused))
 }
 
 func (r *restante) stop() { r.Stop() }
 
-func (r *restante) args() []string {
-	return []string{"--config", filepath.Join(r.dir, "config.toml"), "--state", filepath.Join(r.dir, "state")}
-}
-
 // queued asks the daemon for its status.
 func (r *restante) queued(ctx context.Context) (int, error) {
-	out, err := exec.CommandContext(ctx, r.binary, append([]string{"status", "--json"}, r.args()...)...).Output()
+	out, err := exec.CommandContext(ctx, r.Binary, append([]string{"status", "--json"}, r.Args()...)...).Output()
 	if err != nil {
 		return 0, fmt.Errorf("restante status: %w", err)
 	}

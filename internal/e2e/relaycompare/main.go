@@ -76,7 +76,7 @@ func main() { bench.Main("relaycompare", flags, run) }
 
 func run(ctx context.Context, opt options, dir, binary string) error {
 	create := map[string]func() relay{
-		"restante": func() relay { return &restante{binary: binary} },
+		"restante": func() relay { return &restante{bench.Restante{Binary: binary}} },
 		"Postfix":  func() relay { return &postfix{} },
 	}
 	figures, err := bench.Rounds(opt.rounds, opt.points(), []string{"restante", "Postfix"}, func(round int, p point, name string) (figure, error) {

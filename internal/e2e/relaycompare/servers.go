@@ -12,24 +12,7 @@ import (
 )
 
 // restante is ours.
-type restante struct {
-	binary string
-	*bench.Process
-}
-
-const restanteConfig = `
-hostname = "mx.example.org"
-[[listener]]
-role = "smtp"
-address = "127.0.0.1:%d"
-[smtp]
-max_connections = 2000
-max_connections_per_address = 2000
-[[domain]]
-name = "example.org"
-[authentication]
-evaluate = false
-`
+type restante struct{ bench.Restante }
 
 const restanteRoute = `
 [[route]]
@@ -41,24 +24,11 @@ tls = "none"
 
 // Start implements relay.
 func (r *restante) Start(_ context.Context, dir string, hops []hop) (string, int, error) {
-	port, err := bench.FreePort()
-	if err != nil {
-		return "", 0, err
-	}
-	var config strings.Builder
-	fmt.Fprintf(&config, restanteConfig, port)
+	config := "[authentication]\nevaluate = false\n"
 	for _, h := range hops {
-		fmt.Fprintf(&config, restanteRoute, h.domain, h.addr)
+		config += fmt.Sprintf(restanteRoute, h.domain, h.addr)
 	}
-	file := filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
-		return "", 0, err
-	}
-	r.Process, err = bench.StartProcess(filepath.Join(dir, "log"), r.binary, "serve", "--config", file, "--state", filepath.Join(dir, "state"))
-	if err != nil {
-		return "", 0, err
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port), r.Cmd.Process.Pid, nil
+	return r.Restante.Start(dir, config)
 }
 
 // postfix is theirs.

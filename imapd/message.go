@@ -43,13 +43,15 @@ type workspace struct {
 	scratch []byte
 }
 
-// close must be called once the message has been dealt with.
+// close must be called once the message has been dealt with. It forgets what was
+// read of it.
 func (m *message) close() {
 	if m.body != nil {
 		m.body.Close()
 		m.body = nil
 	}
 	m.gathered, m.has = spool.Gathered{}, false
+	m.record, m.opened, m.structure = structure.Record{}, false, nil
 }
 
 func (m *message) Entry() *spool.Entry { return &m.entry }

@@ -86,12 +86,14 @@ func (r *reader) each(list []*message, n need, visit func(m *message) error) err
 		if n == needBody {
 			some = list[:bounded(list)]
 		}
-		if err := r.gather(some, n); err != nil {
+		got, err := r.gather(some, n)
+		if err != nil {
 			return err
 		}
+		some = some[:got]
 		for _, m := range some {
 			err := visit(m)
-			if n == needBody {
+			if n != needEntry {
 				m.close()
 			}
 			if err != nil {
@@ -114,10 +116,10 @@ func bounded(list []*message) int {
 	return len(list)
 }
 
-// gather reads what is needed of messages.
-func (r *reader) gather(list []*message, n need) error {
+// gather reads what is needed of the first messages, and returns of how many.
+func (r *reader) gather(list []*message, n need) (int, error) {
 	if n == needEntry {
-		return nil
+		return len(list), nil
 	}
 	r.ids = r.ids[:0]
 	for _, m := range list {
@@ -125,11 +127,10 @@ func (r *reader) gather(list []*message, n need) error {
 	}
 	got, err := r.bodies.Gather(r.ids, n == needBody)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for i, m := range list {
-		m.gathered, m.has = got[i], true
-		m.opened = false
+	for i := range got {
+		list[i].gathered, list[i].has = got[i], true
 	}
-	return nil
+	return len(got), nil
 }

@@ -536,3 +536,32 @@ func exercise(c *imapclient.Client, i int) error {
 	}
 	return nil
 }
+
+// TestLargeRecords: of messages with very much in their headers not all is in memory
+// at once, and none is left out.
+func TestLargeRecords(t *testing.T) {
+	h := newHouse(t, nil)
+	const n = 60
+	for range n {
+		h.deposit("alice", "INBOX", "", "Subject: "+strings.Repeat("s", 60_000)+"\r\n\r\ntext\r\n", spool.Flags{}, true)
+	}
+	c := h.client(nil)
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	all := imap.SeqSet{}
+	all.AddRange(1, 0)
+	got, err := c.Fetch(all, &imap.FetchOptions{Envelope: true}).Collect()
+	if err != nil || len(got) != n {
+		t.Fatalf("%d messages, %v", len(got), err)
+	}
+	for i, m := range got {
+		if m.SeqNum != uint32(i+1) || len(m.Envelope.Subject) != 60_000 {
+			t.Errorf("message %d: number %d, a subject of %d octets", i+1, m.SeqNum, len(m.Envelope.Subject))
+		}
+	}
+	found, err := c.Search(&imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: "Subject", Value: "sss"}}}, nil).Wait()
+	if err != nil || len(found.AllSeqNums()) != n {
+		t.Errorf("%d messages are found, %v", len(found.AllSeqNums()), err)
+	}
+}

@@ -188,13 +188,16 @@ type Bodies interface {
 	Structure(id mail.ID) ([]byte, error)
 	// Gather reads of several messages, as of one moment, what Structure returns
 	// and, if bodies are asked for too, their bodies, as far as they are short.
-	// There is one result for each ID, in order. It is meant for messages that came
-	// in one after the other: those it reads in one go. All of it is in memory at
-	// once, which the caller has to bound.
+	// The results are those of the first IDs, in order: of all, unless together
+	// they have more than MaxGather octets, and of one in any case. It is meant for
+	// messages that came in one after the other: those it reads in one go.
 	Gather(ids []mail.ID, bodies bool) ([]Gathered, error)
 	// Stat returns what is known of a stored message.
 	Stat(id mail.ID) (Info, error)
 }
+
+// MaxGather is how many octets end a Gather.
+const MaxGather = 2 << 20
 
 // Gathered is what Gather has of a message.
 type Gathered struct {

@@ -53,5 +53,8 @@ func (b *Bodies) Gather(ids []mail.ID, bodies bool) ([]spool.Gathered, error) {
 			m.keep(missing[i], g.Structure, len(g.Structure)+perRecord)
 		}
 	}
+	if len(got) < len(missing) {
+		list = list[:at[len(got)]]
+	}
 	return list, nil
 }

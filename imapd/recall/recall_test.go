@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -299,5 +300,36 @@ func TestMemory(t *testing.T) {
 	m.forget(1)
 	if _, ok := m.get(1); ok || m.size != 0 {
 		t.Error("not forgotten")
+	}
+}
+
+// TestGatherMuch: what the spool has not read in one go is read at the next, whatever
+// is remembered already.
+func TestGatherMuch(t *testing.T) {
+	store := spooltest.NewMemory(spooltest.MemoryOptions{})
+	b := NewBodies(store)
+	var ids []mail.ID
+	for i := range 15 {
+		ids = append(ids, deposit(t, store, "", fmt.Sprint(i, strings.Repeat("s", 300_000))))
+	}
+	for _, known := range []mail.ID{ids[0], ids[9], ids[10]} {
+		if _, err := b.Gather([]mail.ID{known}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for rest, n := ids, 0; len(rest) > 0; n++ {
+		got, err := b.Gather(rest, false)
+		if err != nil || len(got) == 0 || n > len(ids) {
+			t.Fatalf("%d results, %v", len(got), err)
+		}
+		for i, g := range got {
+			if want := fmt.Sprint(len(ids) - len(rest) + i); g.Err != nil || !strings.HasPrefix(string(g.Structure), want+"s") {
+				t.Errorf("message %s: %.10q, %v", want, g.Structure, g.Err)
+			}
+		}
+		if n == 0 && len(got) == len(ids) {
+			t.Error("all at once")
+		}
+		rest = rest[len(got):]
 	}
 }

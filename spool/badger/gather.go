@@ -18,37 +18,55 @@ func (e *Engine) Gather(ids []mail.ID, bodies bool) (list []spool.Gathered, err 
 	}
 	list = make([]spool.Gathered, len(ids))
 	err = e.read(func(t *tx) error {
-		structures := walker{t: t, prefix: []byte{kStructure}}
-		defer structures.close()
 		var store arena
-		for i, id := range ids {
-			err := structures.get(idKey(kStructure, id), func(p []byte) error {
-				list[i].Structure = store.copy(p)
-				return nil
-			})
-			if errors.Is(err, spool.ErrNotFound) {
-				err = t.known(id)
-			}
-			list[i].Err = err
-		}
-		if !bodies {
-			return nil
-		}
-		chunks := walker{t: t, prefix: []byte{kChunk}}
-		defer chunks.close()
-		for i, id := range ids {
-			if list[i].Err != nil {
-				continue
-			}
-			// One that fails is found to be damaged when it is opened.
-			_ = chunks.get(chunkKey(id, 0), func(p []byte) error {
-				list[i].Body = store.copy(p)
-				return nil
-			})
+		list = list[:t.gatherStructures(ids, list, &store)]
+		if bodies {
+			list = list[:t.gatherBodies(ids, list, &store)]
 		}
 		return nil
 	})
 	return list, err
+}
+
+// gatherStructures fills in structures, and returns for how many messages.
+func (t *tx) gatherStructures(ids []mail.ID, list []spool.Gathered, store *arena) int {
+	w := walker{t: t, prefix: []byte{kStructure}}
+	defer w.close()
+	for i, id := range ids {
+		if store.size > spool.MaxGather {
+			return i
+		}
+		err := w.get(idKey(kStructure, id), func(p []byte) error {
+			list[i].Structure = store.copy(p)
+			return nil
+		})
+		if errors.Is(err, spool.ErrNotFound) {
+			err = t.known(id)
+		}
+		list[i].Err = err
+	}
+	return len(ids)
+}
+
+// gatherBodies fills in bodies of messages that have their structures, and returns
+// for how many.
+func (t *tx) gatherBodies(ids []mail.ID, list []spool.Gathered, store *arena) int {
+	w := walker{t: t, prefix: []byte{kChunk}}
+	defer w.close()
+	for i := range list {
+		if store.size > spool.MaxGather && i > 0 {
+			return i
+		}
+		if list[i].Err != nil {
+			continue
+		}
+		// One that fails is found to be damaged when it is opened.
+		_ = w.get(chunkKey(ids[i], 0), func(p []byte) error {
+			list[i].Body = store.copy(p)
+			return nil
+		})
+	}
+	return len(list)
 }
 
 // known tells whether there is a message.
@@ -128,13 +146,16 @@ func (w *walker) close() {
 }
 
 // arena keeps copies of many octets in few allocations.
-type arena struct{ free []byte }
+type arena struct {
+	free []byte
+	size int // of all copies
+}
 
 const arenaSize = 64 << 10
 
 // copy is never nil.
 func (a *arena) copy(p []byte) []byte {
-	if len(p) > cap(a.free) {
+	if a.size += len(p); len(p) > cap(a.free) || a.free == nil {
 		a.free = make([]byte, 0, max(arenaSize, len(p)))
 	}
 	b := a.free[:len(p):len(p)]

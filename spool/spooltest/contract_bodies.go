@@ -25,6 +25,7 @@ func bodyTests() []contractTest {
 		{"BodyFreed", testBodyFreed},
 		{"Structure", testStructure},
 		{"Gather", testGather},
+		{"GatherMuch", testGatherMuch},
 		{"Head", testHead},
 		{"Once", testOnce},
 	}
@@ -297,6 +298,37 @@ func testGather(c *contract) {
 				for i, id := range list {
 					c.gathered(id, got[i], bodies)
 				}
+			}
+		}
+	})
+}
+
+// Gather does not return more than a bounded number of octets, and one message in
+// any case.
+func testGatherMuch(c *contract) {
+	m := spool.Message{Deposits: []spool.Deposit{{Account: "alice"}}}
+	var ids []mail.ID
+	for i := range 12 {
+		m.Structure = noise(300_000, uint64(i))
+		ids = append(ids, c.commit("body", m).ID)
+	}
+	c.lasting(func() {
+		for _, bodies := range []bool{false, true} {
+			for rest := ids; len(rest) > 0; {
+				got, err := c.store.Gather(rest, bodies)
+				c.must(err)
+				size := 0
+				for i, g := range got {
+					c.gathered(rest[i], g, bodies)
+					size += len(g.Structure) + len(g.Body)
+				}
+				if len(got) == 0 || size > spool.MaxGather+400_000 {
+					c.Fatalf("%d results of %d octets", len(got), size)
+				}
+				if len(got) == len(ids) {
+					c.Fatalf("all %d results at once, %d octets", len(got), size)
+				}
+				rest = rest[len(got):]
 			}
 		}
 	})

@@ -48,7 +48,11 @@ func (m *Memory) Gather(ids []mail.ID, bodies bool) ([]spool.Gathered, error) {
 	// What makes bodies fail has its say when they are opened.
 	bodies = bodies && !m.faults.any(OpOpen, OpRead)
 	list := make([]spool.Gathered, len(ids))
+	octets := 0
 	for i, id := range ids {
+		if octets > spool.MaxGather {
+			return list[:i], nil
+		}
 		msg, ok := m.messages[id]
 		if !ok {
 			list[i].Err = fmt.Errorf("gather %s: %w", id, spool.ErrNotFound)
@@ -58,6 +62,7 @@ func (m *Memory) Gather(ids []mail.ID, bodies bool) ([]spool.Gathered, error) {
 		if bodies && len(msg.body) > 0 && len(msg.body) <= shortBody {
 			list[i].Body = slices.Clone(msg.body)
 		}
+		octets += len(list[i].Structure) + len(list[i].Body)
 	}
 	return list, nil
 }

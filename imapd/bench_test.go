@@ -71,6 +71,7 @@ func BenchmarkCommands(b *testing.B) {
 		"SEARCH SINCE 1-Jan-2020 UNSEEN",
 		"SEARCH SENTSINCE 1-Jan-2030",
 		`SEARCH BODY "not to be found anywhere"`,
+		`STORE 77 FLAGS (\Answered);STORE 77 FLAGS ()`,
 		`STORE 1:* +FLAGS.SILENT (\Flagged);STORE 1:* -FLAGS.SILENT (\Flagged)`,
 	} {
 		b.Run(strings.ReplaceAll(commands, " ", "_"), func(b *testing.B) {

@@ -13,7 +13,8 @@ import (
 
 // FieldText is what a reader sees of a field's value.
 func FieldText(value []byte) string {
-	return DecodeWords(strings.TrimSpace(clean(value)))
+	// Without its line end most text is clean.
+	return DecodeWords(strings.TrimSpace(clean(bytes.TrimRight(value, " \t\r\n"))))
 }
 
 // clean makes header text of octets: line ends are taken out (what is folded

@@ -21,7 +21,8 @@ import (
 
 // TestThunderbird starts Thunderbird on a screen that nobody sees, with a
 // profile made for it, has it open bob's INBOX and read a message, and takes a
-// picture. It is too heavy for each run; by hand:
+// picture. It is too heavy to be one of many that run at the same time; .ci/run has
+// it alone, and by hand it is
 //
 //	apt-get install thunderbird xvfb imagemagick
 //	RESTANTE_THUNDERBIRD=picture.png go test ./internal/e2e -run TestThunderbird -v

@@ -70,14 +70,11 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// TestMbsync collects into a Maildir, and takes what was done there back.
-func TestMbsync(t *testing.T) {
-	needs.Program(t, "mbsync")
-	t.Parallel()
-	d := newDaemon(t)
-	for i := range 5 {
-		d.send(letter(fmt.Sprint("mbsync ", i)), alice, bob)
-	}
+// mbsync sets mbsync up for those of bob's mailboxes that match patterns, here in
+// mail/, and returns what runs it. more are further lines of the channel.
+func (d *daemon) mbsync(patterns, more string) (run func()) {
+	d.t.Helper()
+	needs.Program(d.t, "mbsync")
 	rc := d.write("mbsyncrc", d.expand(`IMAPStore server
 Host localhost
 Port $imaps
@@ -94,15 +91,25 @@ SubFolders Verbatim
 Channel all
 Far :server:
 Near :here:
-Patterns *
 Create Both
 Expunge Both
 SyncState *
-`))
+Patterns `)+patterns+"\n"+more)
 	if err := os.Mkdir(filepath.Join(d.dir, "mail"), 0o700); err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	d.try("", "mbsync", "--config", rc, "all")
+	return func() { d.t.Helper(); d.try("", "mbsync", "--config", rc, "all") }
+}
+
+// TestMbsync collects into a Maildir, and takes what was done there back.
+func TestMbsync(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	for i := range 5 {
+		d.send(letter(fmt.Sprint("mbsync ", i)), alice, bob)
+	}
+	sync := d.mbsync("*", "")
+	sync()
 	inbox := filepath.Join(d.dir, "mail", "INBOX")
 	files, err := filepath.Glob(filepath.Join(inbox, "new", "*"))
 	if err != nil || len(files) != 5 {
@@ -125,7 +132,7 @@ SyncState *
 		}
 	}
 	d.write("mail/kept/cur/1.1.here:2,S", "From: bob@example.org\nSubject: kept\n\nkept\n")
-	d.try("", "mbsync", "--config", rc, "all")
+	sync()
 	d.inbox(bob, 4)
 	c := d.imap(bob, password, nil)
 	if _, err := c.Select("kept", nil).Wait(); err != nil {

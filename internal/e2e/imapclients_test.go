@@ -12,41 +12,12 @@ import (
 
 // TestMbsyncTwoWay changes flags and messages on both sides between two runs.
 func TestMbsyncTwoWay(t *testing.T) {
-	needs.Program(t, "mbsync")
 	t.Parallel()
 	d := newDaemon(t)
 	for i := range 4 {
 		d.send(letter(fmt.Sprint("both ", i)), alice, bob)
 	}
-	rc := d.write("mbsyncrc", d.expand(`IMAPAccount server
-Host localhost
-Port $imaps
-User bob@example.org
-Pass "$PASSWORD"
-SSLType IMAPS
-CertificateFile $CA
-
-IMAPStore far
-Account server
-
-MaildirStore near
-Path $DIR/mail/
-Inbox $DIR/mail/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-SyncState *
-`))
-	if err := os.Mkdir(filepath.Join(d.dir, "mail"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	sync := func() { t.Helper(); d.try("", "mbsync", "--config", rc, "all") }
+	sync := d.mbsync("*", "Remove Both\n")
 	sync()
 	local := func(subject string) string {
 		t.Helper()

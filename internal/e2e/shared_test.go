@@ -107,39 +107,12 @@ func flagText(flags []imap.Flag) string {
 
 // TestSharedMailboxMbsync: one of two people has the shared mailbox on their disk.
 func TestSharedMailboxMbsync(t *testing.T) {
-	needs.Program(t, "mbsync")
 	t.Parallel()
 	d := newDaemon(t, strings.Replace(support, "quota_messages = 3", "", 1))
 	d.send(letter("shared one"), alice, "support@example.org")
 	d.send(letter("shared two"), alice, "support@example.org")
-	rc := d.write("mbsyncrc", d.expand(`IMAPAccount server
-Host localhost
-Port $imaps
-User bob@example.org
-Pass "$PASSWORD"
-SSLType IMAPS
-CertificateFile $CA
-
-IMAPStore far
-Account server
-
-MaildirStore near
-Path $DIR/mail/
-Inbox $DIR/mail/INBOX
-SubFolders Verbatim
-
-Channel team
-Far :far:
-Near :near:
-Patterns "Shared Folders/*"
-Create Both
-Expunge Both
-SyncState *
-`))
-	if err := os.Mkdir(filepath.Join(d.dir, "mail"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	d.try("", "mbsync", "--config", rc, "team")
+	sync := d.mbsync(`"Shared Folders/*"`, "")
+	sync()
 	files := func() []string {
 		list, err := filepath.Glob(filepath.Join(d.dir, "mail", "Shared Folders", "Support", "*", "*"))
 		if err != nil {
@@ -162,7 +135,7 @@ SyncState *
 	if _, err := w.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	d.try("", "mbsync", "--config", rc, "team")
+	sync()
 	if list := files(); len(list) != 3 {
 		t.Errorf("after the second run here are %q", list)
 	}

@@ -139,8 +139,6 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseGetQuotaRoot}, true
 	case "ESEARCH":
 		return command{in: members, parse: (*session).parseESearch}, true
-	case "REPLACE":
-		return command{in: selected, parse: (*session).parseReplace, byUID: true, numbers: true}, true
 	case "GETMETADATA":
 		return command{in: members, parse: (*session).parseGetMetadata}, true
 	case "SETMETADATA":
@@ -149,6 +147,15 @@ func lookup(verb string) (command, bool) {
 		return command{in: members, parse: (*session).parseACL}, true
 	case "SETACL", "DELETEACL", "LISTRIGHTS":
 		return command{in: members, parse: (*session).parseSetACL}, true
+	}
+	return lookupSelected(verb)
+}
+
+// lookupSelected returns the commands that are about the selected mailbox.
+func lookupSelected(verb string) (command, bool) {
+	switch verb {
+	case "REPLACE":
+		return command{in: selected, parse: (*session).parseReplace, byUID: true, numbers: true}, true
 	case "CLOSE", "UNSELECT":
 		return command{in: selected, parse: (*session).parseClose}, true
 	case "EXPUNGE":

@@ -212,9 +212,10 @@ func flagKey(word string) (search.Key, bool) {
 // argument reads the keys that have one, or two.
 func (p *searchParser) argument(word string) search.Key {
 	d := p.d
-	day := 24 * time.Hour
 	text := func() string { d.Space(); return d.AString() }
-	date := func() time.Time { d.Space(); return d.Date() }
+	if k, ok := p.date(word); ok {
+		return k
+	}
 	switch word {
 	case "KEYWORD":
 		d.Space()
@@ -253,27 +254,6 @@ func (p *searchParser) argument(word string) search.Key {
 			return search.FuzzyText(text(), true)
 		}
 		return search.Anywhere(text())
-	case "BEFORE":
-		return search.Between(search.Internal, time.Time{}, date())
-	case "SINCE":
-		return search.Between(search.Internal, date(), time.Time{})
-	case "ON":
-		t := date()
-		return search.Between(search.Internal, t, t.Add(day))
-	case "SENTBEFORE":
-		return search.Between(search.Sent, time.Time{}, date())
-	case "SENTSINCE":
-		return search.Between(search.Sent, date(), time.Time{})
-	case "SENTON":
-		t := date()
-		return search.Between(search.Sent, t, t.Add(day))
-	case "SAVEDBEFORE":
-		return search.Between(search.Saved, time.Time{}, date())
-	case "SAVEDSINCE":
-		return search.Between(search.Saved, date(), time.Time{})
-	case "SAVEDON":
-		t := date()
-		return search.Between(search.Saved, t, t.Add(day))
 	case "OLDER", "YOUNGER":
 		d.Space()
 		n := d.Number()
@@ -299,6 +279,29 @@ func (p *searchParser) argument(word string) search.Key {
 	}
 	d.Fail("Unknown SEARCH key")
 	return search.Key{}
+}
+
+// date reads the keys that have a date: of the internal date, of the Date field, and
+// of when a message came into its mailbox.
+func (p *searchParser) date(word string) (k search.Key, ok bool) {
+	which, how := search.Internal, word
+	if rest, is := strings.CutPrefix(word, "SENT"); is {
+		which, how = search.Sent, rest
+	} else if rest, is := strings.CutPrefix(word, "SAVED"); is {
+		which, how = search.Saved, rest
+	}
+	if how != "BEFORE" && how != "SINCE" && how != "ON" {
+		return k, false
+	}
+	p.d.Space()
+	switch t := p.d.Date(); how {
+	case "BEFORE":
+		return search.Between(which, time.Time{}, t), true
+	case "SINCE":
+		return search.Between(which, t, time.Time{}), true
+	default:
+		return search.Between(which, t, t.Add(24*time.Hour)), true
+	}
 }
 
 // field makes a key of a header field.

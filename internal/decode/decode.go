@@ -140,7 +140,7 @@ func decodeQuoted(dst, line []byte) []byte {
 	}
 	for i := 0; i < len(line); i++ {
 		if line[i] == '=' && i+2 < len(line) {
-			hi, lo := unhex(line[i+1]), unhex(line[i+2])
+			hi, lo := Unhex(line[i+1]), Unhex(line[i+2])
 			if hi >= 0 && lo >= 0 {
 				dst = append(dst, byte(hi<<4|lo))
 				i += 2
@@ -152,7 +152,8 @@ func decodeQuoted(dst, line []byte) []byte {
 	return append(dst, end...)
 }
 
-func unhex(c byte) int {
+// Unhex is the value of a hexadecimal digit in either case, -1 of what is none.
+func Unhex(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')

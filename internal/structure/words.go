@@ -9,6 +9,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/japanese"
+
+	"restante/internal/decode"
 )
 
 // FieldText is what a reader sees of a field's value.
@@ -184,7 +186,7 @@ func decodeQ(s string) []byte {
 		if c == '_' {
 			c = ' '
 		} else if c == '=' && i+2 < len(s) {
-			if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi >= 0 && lo >= 0 {
+			if hi, lo := decode.Unhex(s[i+1]), decode.Unhex(s[i+2]); hi >= 0 && lo >= 0 {
 				c = byte(hi<<4 | lo)
 				i += 2
 			}
@@ -192,16 +194,4 @@ func decodeQ(s string) []byte {
 		b = append(b, c)
 	}
 	return b
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	}
-	return -1
 }
